@@ -1,0 +1,81 @@
+"""What a run was told: frozen values, checked where they are made; reads no file and no environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aifeedback.errors import SettingsError
+from aifeedback.records import Order
+
+OnConflict = Literal["drop", "tie", "soft"]
+Explain = Literal["none", "reason", "full"]
+Meta = Literal["keep", "text", "drop"]
+Shape = Literal["auto", "strings", "messages"]
+PairsOf = Literal["all", "adjacent", "best-worst"]
+FormName = Literal["pair", "candidates", "preference", "transcript", "alpaca", "ultrafeedback"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSettings:
+    """How lines become pairs. `map` renames: our field to the input's. `seed` decides which of chosen, rejected is a."""
+
+    format: FormName | None = None
+    map: Mapping[str, str] = field(default_factory=dict[str, str])
+    pairs: PairsOf = "all"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """How verdicts become a label. Raises SettingsError for a `min_preference` outside [0.5, 1]."""
+
+    on_conflict: OnConflict = "drop"
+    min_preference: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.min_preference <= 1.0:
+            raise SettingsError(f"--min-preference {self.min_preference} is not between 0.5 and 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class AskSettings:
+    """What is asked about each pair, as far as it decides the questions: all of it is part of a reply's key.
+
+    `temperature` None is 0, or 1.0 with `samples` above 1; `max_tokens` bounds the reply; `extra_body` goes into each
+    request as it is.
+    """
+
+    orders: tuple[Order, ...] = (Order.AB, Order.BA)
+    samples: int = 1
+    temperature: float | None = None
+    max_tokens: int = 2048
+    reasoning_effort: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise SettingsError(f"--samples {self.samples}: at least 1 is needed.")
+        if self.samples > 1 and self.temperature == 0:
+            raise SettingsError("--samples above 1 with --temperature 0 asks the same thing again and again. Leave --temperature out or raise it.")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise SettingsError(f"--temperature {self.temperature} is not between 0 and 2.")
+        if self.max_tokens < 1:
+            raise SettingsError(f"--max-tokens {self.max_tokens}: at least 1 is needed.")
+
+    @property
+    def effective_temperature(self) -> float:
+        """The temperature that is asked for."""
+        if self.temperature is not None:
+            return self.temperature
+        return 0.0 if self.samples == 1 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """How labels are written."""
+
+    shape: Shape = "auto"
+    meta: Meta = "keep"
+    explain: Explain = "reason"
