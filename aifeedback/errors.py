@@ -6,6 +6,10 @@
     │   └── TemplateError  fix the template, criteria or examples file
     ├── StoreError         the store of replies can't be used as it is
     ├── OutputError        the output can't be written: a full disk, a folder that is gone
+    ├── Wait               the same question may be answered later
+    │   ├── Busy           the endpoint asked for a slower pace
+    │   ├── Away           nobody answers at the endpoint's address
+    │   └── Hiccup         this one request went wrong
     ├── GiveUp             this one question has no answer; the pair gets a status, the run goes on
     └── StopRun            no further question can be answered
         ├── CriticGone     credentials, quota, model or endpoint
@@ -65,6 +69,26 @@ class StoreError(AifeedbackError):
 
 class OutputError(AifeedbackError):
     """An output can't be written."""
+
+
+class Wait(AifeedbackError):
+    """No answer this time; `retry_after_s` is how long the endpoint asked to be left alone (0: it didn't say)."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Busy(Wait):
+    """Rate limited or overloaded (429, 529): no attempt of the question, the whole endpoint slows down."""
+
+
+class Away(Wait):
+    """Refused, unknown host, unreachable: no attempt of the question, the endpoint is waited for."""
+
+
+class Hiccup(Wait):
+    """A server error, a lost connection, a time-out or a broken body: one attempt of the question is used."""
 
 
 class GiveUp(AifeedbackError):

@@ -90,6 +90,15 @@ class Invalid:
     reason: str
     id: str = ""
 
+    @property
+    def status(self) -> Status:
+        """As a label has one."""
+        return Status.INVALID
+
+    @property
+    def winner(self) -> None:
+        """As a label has one: none."""
+
 
 @dataclass(frozen=True, slots=True)
 class VerdictFormat:
@@ -207,13 +216,15 @@ class Verdict:
 class Label:
     """What all verdicts on a pair amount to: a winner, or a status and the reason for it.
 
-    `p_a` is their mean, None where no verdict could be read. `agreed`: both orders decided, and alike.
+    `p_a` is their mean, None where an order that was asked has no readable verdict; `order_p_a` the same for each
+    readable order. `agreed`: both orders were asked and came to the same decision.
     """
 
     pair: Pair
     status: Status | None
     reason: str
     p_a: PA | None
+    order_p_a: Mapping[Order, PA]
     agreed: bool
     verdicts: tuple[Verdict, ...]
 
@@ -224,10 +235,28 @@ class Label:
             return None
         return "a" if self.p_a > 0.5 else "b"
 
+    @property
+    def preference(self) -> float:
+        """P(chosen is better), in [0.5, 1]; 0.5 where nothing is known."""
+        if self.p_a is None:
+            return 0.5
+        return self.p_a if self.p_a >= 0.5 else round(1.0 - self.p_a, 6)
+
+    @property
+    def chosen(self) -> Content | None:
+        """The better response of a labelled pair, else None."""
+        return {"a": self.pair.response_a, "b": self.pair.response_b}.get(self.winner or "")
+
+    @property
+    def rejected(self) -> Content | None:
+        """The worse response of a labelled pair, else None."""
+        return {"a": self.pair.response_b, "b": self.pair.response_a}.get(self.winner or "")
+
 
 def as_p_a(p_first: PFirst, order: Order) -> PA:
     """P(first shown is better), seen from `order`, as P(response_a is better); rounded to 6 digits."""
-    return PA(round(p_first if order is Order.AB else 1.0 - p_first, 6))
+    p = round(p_first, 6)
+    return PA(p if order is Order.AB else round(1.0 - p, 6))
 
 
 def text_of(content: Content) -> str:

@@ -1,0 +1,1 @@
+"""The command line: options become one library call, its result becomes a screen."""

@@ -1,0 +1,232 @@
+"""`aifeedback label`: pairs in, labelled pairs out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
+
+import typer
+
+from aifeedback.errors import BudgetSpent, SettingsError
+
+if TYPE_CHECKING:
+    from aifeedback.cli.main import Common
+    from aifeedback.job import Job, JobResult
+
+EPILOG = """Examples:
+
+  aifeedback label pairs.jsonl --critic openai/gpt-5-mini -o labels.jsonl
+
+  cat pairs.jsonl | aifeedback label --critic ollama/qwen3 --template tags | aifeedback train dpo - --model PATH -o DIR
+
+Common options (-q, -v, --debug, --log-json, --config FILE) may stand anywhere; see aifeedback --help."""
+
+_INPUT, _CRITIC, _ASKING, _LABELS, _OUTPUT = "Input", "Critic", "Asking", "Labels", "Output"
+
+
+def label(  # noqa: PLR0913 - one parameter a flag
+    ctx: typer.Context,
+    *,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", help="JSON Lines files, .gz too; - or nothing is stdin.")] = None,
+    critic: Annotated[list[str] | None, typer.Option(help="PROVIDER/MODEL, a name from aifeedback.toml, or builtin. Several are averaged.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Labelled pairs; - is stdout.")] = "-",
+    rest: Annotated[str | None, typer.Option(metavar="PATH", help="Pairs without a label; default: beside the output.")] = None,
+    summary: Annotated[str, typer.Option(metavar="PATH", help="The summary as JSON.")] = "",
+    format: Annotated[Literal["pair", "candidates", "preference", "transcript", "alpaca", "ultrafeedback"] | None, typer.Option(help="Form of the input; default: recognised from each record.")] = None,  # noqa: A002 - the flag's name
+    map: Annotated[list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Rename fields: --map prompt=question,response_a=answer1.")] = None,  # noqa: A002 - the flag's name
+    pairs: Annotated[Literal["all", "adjacent", "best-worst"], typer.Option(help="How candidates become pairs.")] = "all",
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="Label only the first N pairs; 0 is all.")] = 0,
+    template: Annotated[str, typer.Option(metavar="NAME|PATH", help="How to ask; see aifeedback prompts list.")] = "pairwise",
+    criteria: Annotated[str, typer.Option(metavar="NAME|TEXT|@FILE", help="What is better.")] = "helpful",
+    examples: Annotated[str, typer.Option(metavar="FILE", help="Few-shot examples as JSON Lines.")] = "",
+    orders: Annotated[Literal["both", "ab", "ba"], typer.Option(help="Which response is shown first.")] = "both",
+    samples: Annotated[int, typer.Option(min=1, metavar="N", help="Times each question is asked.")] = 1,
+    temperature: Annotated[float | None, typer.Option(help="Default 0; 1.0 with --samples above 1.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Longest reply.")] = 2048,
+    reasoning_effort: Annotated[str, typer.Option(metavar="LEVEL", help="For reasoning models: low, medium, high.")] = "",
+    on_conflict: Annotated[Literal["drop", "tie", "soft"], typer.Option(help="What becomes of a pair whose two orders disagree.")] = "drop",
+    min_preference: Annotated[float, typer.Option(metavar="P", help="Labels below P(chosen is better) go to the rest.")] = 0.5,
+    shape: Annotated[Literal["auto", "strings", "messages"], typer.Option(help="Prompts and responses in the output; auto follows the first pair.")] = "auto",
+    meta: Annotated[Literal["keep", "text", "drop"], typer.Option(help="Your other fields: as they are, as JSON text, or not at all.")] = "keep",
+    explain: Annotated[Literal["none", "reason", "full"], typer.Option(help="How much of the critic's text is kept.")] = "reason",
+    max_failed: Annotated[str, typer.Option(metavar="N|SHARE", help="More pairs failed, unparsed, too long or invalid: exit 1.")] = "1%",
+    base_url: Annotated[str, typer.Option(metavar="URL", help="Another OpenAI-compatible endpoint.")] = "",
+    api_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable that holds the key.")] = "",
+    header: Annotated[list[str] | None, typer.Option(metavar="NAME:VALUE", help="Further request headers.")] = None,
+    query: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Query parameters, e.g. api-version.")] = None,
+    extra_body: Annotated[str, typer.Option(metavar="JSON", help="Further fields of each request.")] = "",
+    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most requests at a time.")] = 256,
+    rpm: Annotated[float, typer.Option(min=0, metavar="N", help="Most requests a minute; 0 is no limit.")] = 0,
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="For the whole of one request.")] = "2m",
+    retries: Annotated[int, typer.Option(min=0, metavar="N", help="Further attempts for a request that went wrong.")] = 8,
+    patience: Annotated[str, typer.Option(metavar="TIME", help="How long an endpoint that is gone is waited for; default 10m, at the start 10s.")] = "",
+    max_requests: Annotated[int, typer.Option(min=0, metavar="N", help="Hard stop after N requests, retries included.")] = 0,
+    store: Annotated[str, typer.Option(metavar="PATH", help="Where replies are kept.")] = ".aifeedback/replies.sqlite",
+    no_store: Annotated[bool, typer.Option("--no-store", help="Keep no replies after the run.")] = False,
+    reask: Annotated[Literal["unparsed"] | None, typer.Option(help="Ask again what could not be read.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="For everything that is drawn.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and one prompt; ask nothing.")] = False,
+) -> int:
+    """Ask a critic LLM which response of each pair is better, in both orders, and write trainer-ready labels.
+
+    Pairs without a label (ties, conflicts, failures, bad lines) go to the rest, each with its reason; a failure never
+    becomes a label. Replies are stored: the same command resumes an interrupted run and pays nothing twice.
+    """
+    flags = {name: value for name, value in locals().items() if name != "ctx"}
+    common = cast("Common", ctx.obj)
+    job = _job(flags, common)
+    allowed = _max_failed(max_failed)
+    if dry_run:
+        from aifeedback.plan import plan  # noqa: PLC0415 - only where it is wanted
+
+        common.screen.line(plan(job, environment=os.environ))
+        return 0
+    result = _run(job, common)
+    common.screen.summary(result.summary, _places(job))
+    return _exit_code(result, allowed, common)
+
+
+def _job(flags: dict[str, Any], common: Common) -> Job:
+    """The job that the flags describe. Raises SettingsError, TemplateError."""
+    from aifeedback.asking import AskingSettings  # noqa: PLC0415 - what --help needn't load
+    from aifeedback.cli.critic_options import EndpointFlags, critics  # noqa: PLC0415
+    from aifeedback.job import Job  # noqa: PLC0415
+    from aifeedback.labeling import LabelSettings  # noqa: PLC0415
+    from aifeedback.lanes import LaneSettings  # noqa: PLC0415
+    from aifeedback.prompt_library import find_criteria, find_template, read_examples  # noqa: PLC0415
+    from aifeedback.publish import rest_path  # noqa: PLC0415
+    from aifeedback.records import Order  # noqa: PLC0415
+    from aifeedback.settings import AskSettings, InputSettings, OutputSettings, ReconcileSettings  # noqa: PLC0415
+
+    endpoint = EndpointFlags(flags["base_url"], flags["api_key_env"], flags["header"] or [], flags["query"] or [], flags["extra_body"])
+    orders = {"both": (Order.AB, Order.BA), "ab": (Order.AB,), "ba": (Order.BA,)}[flags["orders"]]
+    ask = AskSettings(orders, flags["samples"], flags["temperature"], flags["max_tokens"], flags["reasoning_effort"], flags["seed"])
+    asking = AskingSettings(flags["retries"], _seconds(flags["patience"], "--patience") if flags["patience"] else None, flags["max_requests"])
+    return Job(
+        inputs=_inputs(flags["inputs"]),
+        critics=critics(flags["critic"] or [], endpoint, common.config.critics),
+        template=find_template(flags["template"]),
+        criteria=find_criteria(flags["criteria"]),
+        examples=read_examples(flags["examples"]) if flags["examples"] else (),
+        output=flags["output"],
+        rest=rest_path(flags["output"]) if flags["rest"] is None else flags["rest"],
+        summary=flags["summary"],
+        store=None if flags["no_store"] else Path(flags["store"]),
+        input_settings=InputSettings(flags["format"], _renames(flags["map"] or []), flags["pairs"], flags["seed"]),
+        label_settings=LabelSettings(
+            ask=ask,
+            reconcile=ReconcileSettings(flags["on_conflict"], flags["min_preference"]),
+            asking=asking,
+            limit=flags["limit"],
+            reask_unparsed=flags["reask"] == "unparsed",
+        ),
+        lane_settings=LaneSettings(flags["concurrency"], flags["rpm"], _seconds(flags["timeout"], "--timeout")),
+        output_settings=OutputSettings(flags["shape"], flags["meta"], flags["explain"]),
+    )
+
+
+def _inputs(paths: list[str] | None) -> list[str]:
+    if paths:
+        return paths
+    if sys.stdin is None or sys.stdin.isatty():
+        raise SettingsError("no input. Name a file (aifeedback label pairs.jsonl) or pipe pairs in.")
+    return ["-"]
+
+
+def _renames(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in (part for text in texts for part in text.split(",")):
+        ours, equals, theirs = part.partition("=")
+        if not equals or not ours.strip() or not theirs.strip():
+            raise SettingsError(f"--map {part!r} is not OURS=THEIRS. Write for instance --map prompt=question.")
+        found[ours.strip()] = theirs.strip()
+    return found
+
+
+def _seconds(text: str, flag: str) -> float:
+    """A duration such as 90, 90s, 10m or 1h."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*", text)
+    if not match:
+        raise SettingsError(f"{flag} {text!r} is no time. Write for instance 90, 90s or 10m.")
+    return float(match[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _max_failed(text: str) -> tuple[float, bool]:
+    """The allowed number of troubled pairs, and whether it is a share of all."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+    if not match:
+        raise SettingsError(f"--max-failed {text!r} is neither a count nor a share. Write for instance 5, 0.01 or 1%.")
+    number = float(match[1])
+    if match[2]:
+        return number / 100, True
+    return number, "." in match[1] and number <= 1
+
+
+def _run(job: Job, common: Common) -> JobResult:
+    """Run the job until its end or a signal: then what was answered is kept, and the process ends with 128 + signal."""
+    from aifeedback.job import run_job  # noqa: PLC0415
+
+    async def main() -> JobResult:
+        from contextlib import ExitStack  # noqa: PLC0415
+
+        task = asyncio.current_task()
+        assert task is not None, "we run inside a task"
+        received: list[int] = []
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, _interrupt, number, received, task)
+        with ExitStack() as stack:
+            try:
+                return await run_job(
+                    job,
+                    environment=os.environ,
+                    note=common.screen.note,
+                    watch=lambda progress, tally: stack.enter_context(common.screen.progress(progress, tally)),
+                )
+            except asyncio.CancelledError:
+                stack.close()
+                common.screen.line("Interrupted; the replies so far are stored. The same command goes on from there.")
+                _leave(128 + received[0])
+            except BrokenPipeError:
+                stack.close()
+                _leave(0)
+
+    return asyncio.run(main())
+
+
+def _interrupt(number: int, received: list[int], task: asyncio.Task[JobResult]) -> None:
+    """The first signal ends the run in good order, the second at once."""
+    if received:
+        _leave(128 + number)
+    received.append(number)
+    task.cancel()
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now: a thread may still wait for stdin or for a full pipe, and Python would wait for it."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _places(job: Job) -> dict[str, str]:
+    places = {"labels": job.output, "the rest": job.rest, "summary": job.summary}
+    return {name: path for name, path in places.items() if path and path != "-"}
+
+
+def _exit_code(result: JobResult, allowed: tuple[float, bool], common: Common) -> int:
+    """Contract section 6: the first of 5, 4, 1 that applies; all are named."""
+    codes: list[int] = []
+    if result.stopped is not None:
+        codes.append(4 if isinstance(result.stopped, BudgetSpent) else 5)
+        common.screen.error(f"{result.stopped} The output holds what was labelled; the same command goes on from there.")
+    limit, is_share = allowed
+    troubled, read = result.tally.troubled, result.tally.read
+    if troubled > (limit * read if is_share else limit):
+        codes.append(1)
+        common.screen.error(f"{troubled} of {read} pairs failed, were unparsed, too long or invalid: more than --max-failed allows. See the rest for each one's reason.")
+    return max(codes, default=0)

@@ -1,0 +1,161 @@
+"""The command `aifeedback`: its commands, what is common to them, and the one place where errors are met."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aifeedback import __version__
+from aifeedback.cli import config as config_file
+from aifeedback.cli import label, prompts, store
+from aifeedback.cli.screen import Screen
+from aifeedback.errors import AifeedbackError
+from aifeedback.reading_ahead import THREAD_NAME
+
+_COMMON = {"-q": "--quiet", "--quiet": "--quiet", "-v": "--verbose", "--verbose": "--verbose", "--debug": "--debug", "--log-json": "--log-json"}
+# typer carries its own click, whose errors it doesn't name; this is their common ancestor.
+_ClickError: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="AI feedback for alignment: response pairs in, labels that a trainer can trust out.",
+    epilog="Common options may stand anywhere on the line. Docs: docs/ in the project.",
+)
+app.command("label", epilog=label.EPILOG)(label.label)
+app.add_typer(prompts.app, name="prompts")
+app.add_typer(store.app, name="store")
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What every command is told: how to speak, and what aifeedback.toml says."""
+
+    screen: Screen
+    config: config_file.Config = field(default_factory=config_file.Config)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"aifeedback {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    ctx: typer.Context,
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Log requests (never keys), and show tracebacks.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Notes, progress and the summary as JSON lines on stderr.")] = False,
+    config: Annotated[str, typer.Option("--config", metavar="FILE", help="aifeedback.toml to use; default: the nearest one upward.")] = "",
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Take in what is common to all commands."""
+    del version
+    chosen = config or os.environ.get("AIFEEDBACK_CONFIG", "")
+    loaded = config_file.load(Path(chosen) if chosen else config_file.find(Path.cwd()))
+    ctx.obj = Common(Screen(quiet=quiet, verbose=verbose, debug=debug, log_json=log_json), loaded)
+    if debug or verbose:
+        import logging  # noqa: PLC0415
+
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        logging.getLogger("aifeedback").setLevel(logging.DEBUG if debug else logging.INFO)
+    name = ctx.invoked_subcommand or ""
+    ctx.default_map = _default_map(ctx, name, loaded)
+
+
+def _default_map(ctx: typer.Context, name: str, loaded: config_file.Config) -> dict[str, object]:
+    """Defaults for the command that was called, also one level down (`prompts show`)."""
+    commands = getattr(ctx.command, "commands", {})
+    known = frozenset(flag for command in commands.values() for flag in _flags(command))
+    if name not in commands:
+        return {}
+    inner = getattr(commands[name], "commands", None)
+    if inner is None:
+        return {name: config_file.defaults(loaded, name, _flags(commands[name]), known, os.environ)}
+    return {name: {each: config_file.defaults(config_file.Config(loaded.path, {k: v for k, v in loaded.defaults.items() if k.replace("_", "-") in _flags(command)}), each, _flags(command), known, os.environ) for each, command in inner.items()}}
+
+
+def _flags(command: object) -> dict[str, config_file.Flag]:
+    """A command's options by their long names, without dashes."""
+    inner = getattr(command, "commands", {})
+    flags = {name: flag for each in inner.values() for name, flag in _flags(each).items()}
+    for parameter in getattr(command, "params", []):
+        for option in parameter.opts:
+            if option.startswith("--") and parameter.name != "help":
+                flags[option.removeprefix("--")] = config_file.Flag(parameter.name, parameter.multiple)
+    return flags
+
+
+def _hoisted(arguments: Sequence[str]) -> list[str]:
+    """The common options moved to the front, where the parser expects them."""
+    front, rest = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument in _COMMON:
+            front.append(_COMMON[argument])
+        elif argument == "--config":
+            front += [argument, *[value for value in [next(waiting, None)] if value is not None]]
+        elif argument.startswith("--config="):
+            front.append(argument)
+        else:
+            rest.append(argument)
+    return front + rest
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    hoisted = _hoisted(arguments)
+    screen = Screen(quiet="--quiet" in hoisted, debug="--debug" in hoisted, log_json="--log-json" in hoisted)
+    try:
+        code = app(args=hoisted, prog_name="aifeedback", standalone_mode=False)
+    except AifeedbackError as error:
+        if screen.debug:
+            raise
+        screen.error(str(error))
+        return 2
+    except _ClickError as error:
+        screen.error(_usage(error))
+        return 2
+    except typer.Abort:
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough. What Python would flush at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: Exception) -> str:
+    message = error.format_message().rstrip(".")  # type: ignore[attr-defined] # every ClickException has it
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "aifeedback"
+    return f"{message}. See {command} --help."
+
+
+def main() -> None:
+    """Entry point."""
+    code = run(sys.argv[1:])
+    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+        # A reader still waits for a pipe that is no longer wanted; Python would trip over it on its way out.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""What a person or a log sees of a run: notes, progress, the summary table and errors, all on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aifeedback.labeling import Progress
+    from aifeedback.summary import Tally
+
+_PLAIN_EVERY_S = 10.0
+
+
+@dataclass(slots=True)
+class Screen:
+    """How much is said and in which form: `--quiet`, `-v`, `--debug`, `--log-json`."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    log_json: bool = False
+
+    def note(self, text: str) -> None:
+        """Say something worth knowing."""
+        if self.log_json:
+            self._event("note", text=text)
+        elif not self.quiet:
+            self.line(f"Note: {text}")
+
+    def error(self, text: str) -> None:
+        """Say what went wrong; said even when quiet."""
+        if self.log_json:
+            self._event("error", text=text)
+        else:
+            self.line(f"Error: {text}")
+
+    def line(self, text: str) -> None:
+        """One line, on stderr; nobody may be left to read it."""
+        try:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+        except OSError:
+            pass
+
+    def _event(self, event: str, **fields: object) -> None:
+        import json  # noqa: PLC0415
+
+        self.line(json.dumps({"event": event, "time": round(time.time(), 3), **fields}))
+
+    @contextmanager
+    def progress(self, progress: Progress, tally: Tally) -> Iterator[None]:
+        """Show how far the run is: a bar on a terminal, elsewhere one plain line every 10 s."""
+        if self.quiet:
+            yield
+            return
+        over = threading.Event()
+        terminal = sys.stderr.isatty() and not self.log_json and os.environ.get("TERM") != "dumb"
+        draw = _draw_bar if terminal else self._write_lines
+        thread = threading.Thread(target=draw, args=(progress, tally, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(2.0)
+
+    def _write_lines(self, progress: Progress, tally: Tally, over: threading.Event) -> None:
+        while not over.wait(_PLAIN_EVERY_S):
+            if self.log_json:
+                self._event("progress", read=progress.read, settled=progress.settled, labeled=tally.labeled, sent=progress.counts.sent)
+            else:
+                more = "" if progress.input_done else "+"
+                self.line(f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.counts.sent} requests")
+
+    def summary(self, summary: Mapping[str, object], places: Mapping[str, str]) -> None:
+        """The table at the end, and where the outputs lie."""
+        if self.log_json:
+            self._event("summary", **summary)
+        elif not self.quiet:
+            _print_table(summary, places)
+
+
+def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
+    from rich.console import Console  # noqa: PLC0415 - rich is imported only to draw
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.completed} of {task.fields[read]} pairs"),
+        BarColumn(),
+        TextColumn("{task.fields[labeled]} labelled, {task.fields[sent]} requests"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("label", total=None, read="0+", labeled=0, sent=0)
+        while not over.wait(0.2):
+            read = progress.read
+            bar.update(
+                task,
+                completed=progress.settled,
+                total=read if progress.input_done else None,
+                read=f"{read}" if progress.input_done else f"{read}+",
+                labeled=tally.labeled,
+                sent=progress.counts.sent,
+            )
+
+
+def _print_table(summary: Mapping[str, object], places: Mapping[str, str]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in (*_table_rows(summary), *places.items()):
+        table.add_row(name, Text(value))  # a path or a model's name may look like markup
+    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
+    console.print(table)
+
+
+def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    manifest = _mapping(summary["manifest"])
+    yield "critic", f"{manifest['critic']}, asked by {manifest['template']} for {manifest['criteria']!r}"
+    yield "pairs read", str(summary["read"])
+    yield "  labelled", str(summary["labeled"])
+    for status in ("tie", "conflict", "weak", "length", "unparsed", "refused", "too_long", "failed", "unasked", "invalid"):
+        if summary[status]:
+            yield f"  {status}", str(summary[status])
+    requests, tokens = _mapping(summary["requests"]), _mapping(summary["tokens"])
+    yield "requests", f"{requests['sent']} sent ({requests['retried']} retried), {requests['from_store']} from the store"
+    if tokens["input"] or tokens["output"]:
+        yield "tokens", f"{tokens['input']} in ({tokens['cached']} cached), {tokens['output']} out ({tokens['reasoning']} reasoning)"
+    if summary["cost_usd"] is not None:
+        yield "cost", f"${summary['cost_usd']}"
+    for name, words in (
+        ("consistency", "both orders agree"),
+        ("first_shown_rate", "first shown wins"),
+        ("longer_chosen_rate", "longer one chosen"),
+        ("same_family_rate", "own family chosen"),
+    ):
+        if summary[name] is not None:
+            yield words, _rate(summary[name], summary[f"{name}_ci"])
+    if summary["agreement"] is not None:
+        agreement = _mapping(summary["agreement"])
+        kappa = "" if agreement["kappa"] is None else f", kappa {_number(agreement['kappa']):.2f}"
+        yield "agrees with gold", f"{_rate(agreement['accuracy'], agreement['accuracy_ci'])} of {agreement['n']}{kappa}"
+    yield "seconds", str(summary["seconds"])
+
+
+def _rate(value: object, interval: object) -> str:
+    low, high = interval if isinstance(interval, tuple | list) else (0.0, 1.0)
+    return f"{100 * _number(value):.1f}% (95% interval {100 * low:.1f}-{100 * high:.1f})"
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float), "the summary holds numbers here"
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    assert isinstance(value, Mapping), "the summary holds an object here"
+    return value

@@ -1,0 +1,118 @@
+"""A critic behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from aifeedback.endpoints.address import Address
+from aifeedback.endpoints.chat import ChatParameters, body, meaning, read_refusal, read_reply, rung_of
+from aifeedback.endpoints.features import Features, adapt
+from aifeedback.endpoints.http import Http, HttpResponse, retry_after
+from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
+from aifeedback.records import Question, Reply, Status
+
+_log = logging.getLogger(__name__)
+
+
+class EndpointCritic:
+    """Asks one model at one address; learns on the way which parameters the endpoint takes.
+
+    `before_request` is called before each request goes out and may raise BudgetSpent. `on_learnt` hears what the
+    endpoint refused and how it is asked from then on.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        parameters: ChatParameters,
+        *,
+        timeout_s: float,
+        connections: int,
+        features: Features,
+        on_learnt: Callable[[Features, str], None],
+    ) -> None:
+        self.name = f"{address.provider}/{address.model}"
+        self.address = address
+        self.parameters = parameters
+        self.before_request: Callable[[], None] = lambda: None
+        self._timeout_s = timeout_s
+        self._features = features
+        self._on_learnt = on_learnt
+        self._http = Http(address.url, address.headers, connections=connections)
+        self._answered = False
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def ask(self, question: Question) -> Reply:
+        """The model's reply. Raises Wait, GiveUp or StopRun; nothing that it raises or returns holds a secret."""
+        try:
+            reply = await self._ask(question)
+        except AifeedbackError as error:
+            error.args = tuple(self.address.redact(arg) if isinstance(arg, str) else arg for arg in error.args)
+            raise
+        self._answered = True
+        return self._redacted(reply)
+
+    async def _ask(self, question: Question) -> Reply:
+        features = self._features
+        while True:
+            fields = body(question, self.parameters, features)
+            response = await self._post(fields)
+            if response.status == 200:
+                return read_reply(response.body, rung_of(fields))
+            learnt = self._learn(features, fields, response)
+            if learnt is None:
+                raise self._error(response)
+            features = learnt
+
+    async def _post(self, fields: Mapping[str, object]) -> HttpResponse:
+        self.before_request()
+        response = await self._http.post(orjson.dumps(fields), self._timeout_s)
+        _log.debug("POST %s -> %d, %d bytes", self.address.shown, response.status, len(response.body))
+        return response
+
+    def _learn(self, features: Features, fields: Mapping[str, object], response: HttpResponse) -> Features | None:
+        """How to ask instead, where a 400 names something that we can leave out; the whole run asks so from then on."""
+        if response.status not in {400, 422}:
+            return None
+        refusal = read_refusal(response.status, response.body)
+        error = meaning(refusal)
+        if not isinstance(error, GiveUp) or error.status is not Status.FAILED:
+            return None  # it is about the content or the model: leaving a parameter out would not help
+        ours = frozenset(fields) - frozenset(self.parameters.extra_body) - {"model", "messages"}
+        changed = adapt(features, sent=ours, parameter=refusal.parameter, message=refusal.message)
+        if changed is None:
+            return None
+        if self._features == features:
+            self._features = changed
+            self._on_learnt(changed, self.address.redact(" ".join(refusal.message.split())[:200]))
+        return changed
+
+    def _error(self, response: HttpResponse) -> AifeedbackError:
+        refusal = read_refusal(response.status, response.body, retry_after(response.headers))
+        error = meaning(refusal)
+        if isinstance(error, CriticGone) and response.status in {401, 403}:
+            return CriticGone(f"{error} Sent to {self.address.shown}: {self.address.key_note}.")
+        if 300 <= response.status < 400:
+            said = f"{self.address.shown} redirects elsewhere ({response.status}), and requests are not redirected. Name the right address with --base-url."
+            return Hiccup(said) if self._answered else CriticGone(said)
+        return error
+
+    def _redacted(self, reply: Reply) -> Reply:
+        """An endpoint may echo what it was sent; a key must not reach the store or the labels that way."""
+        texts = (reply.content, reply.reasoning, reply.refusal, reply.finish_reason, reply.model, reply.fingerprint)
+        if not any(secret in text for secret in self.address.secrets for text in texts):
+            return reply
+        content, reasoning, refusal, finish_reason, model, fingerprint = map(self.address.redact, texts)
+        return Reply(content, reasoning, refusal, finish_reason, model, fingerprint, reply.rung, reply.usage)
+

@@ -1,0 +1,197 @@
+"""The chat completions API as bytes: a question becomes a request's body, a response's body a reply or an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from aifeedback.endpoints.features import RUNGS, Features
+from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
+from aifeedback.jsontext import loads, scrub
+from aifeedback.records import Question, Reply, Status, Usage, VerdictFormat
+
+
+@dataclass(frozen=True, slots=True)
+class ChatParameters:
+    """What the user asks each request to carry."""
+
+    model: str
+    temperature: float
+    max_tokens: int
+    reasoning_effort: str
+    extra_body: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error response, as far as it could be read."""
+
+    status: int
+    message: str
+    code: str = ""
+    parameter: str = ""
+    retry_after_s: float = 0.0
+
+
+def body(question: Question, parameters: ChatParameters, features: Features) -> dict[str, object]:
+    """The request for `question`; what the user put into `extra_body` wins over what we would send."""
+    fields: dict[str, object] = {
+        "model": parameters.model,
+        "messages": [{"role": message.role, "content": message.content} for message in question.messages],
+        "temperature": parameters.temperature,
+        features.max_tokens_name: parameters.max_tokens,
+    }
+    if parameters.reasoning_effort:
+        fields["reasoning_effort"] = parameters.reasoning_effort
+    response_format = _response_format(question.format, RUNGS[features.rung])
+    if response_format:
+        fields["response_format"] = response_format
+    for name in features.dropped:
+        fields.pop(name, None)
+    return fields | dict(parameters.extra_body)
+
+
+def _response_format(wanted: VerdictFormat, rung: str) -> dict[str, object] | None:
+    if wanted.kind != "json" or rung == "text":
+        return None
+    if rung == "json_object":
+        return {"type": "json_object"}
+    # The reasoning field stands first, and also comes first where a server sorts the fields.
+    schema = {
+        "type": "object",
+        "properties": {
+            wanted.reasoning_field: {"type": "string"},
+            wanted.answer_field: {"type": "string", "enum": list(wanted.answers)},
+        },
+        "required": [wanted.reasoning_field, wanted.answer_field],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
+
+
+def rung_of(sent: Mapping[str, object]) -> str:
+    """Which rung of the ladder a request stood on."""
+    wanted = sent.get("response_format")
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    return kind if kind in RUNGS else "text"
+
+
+def read_reply(payload: bytes, rung: str) -> Reply:
+    """The reply in a 200's body. Raises Hiccup where it is none, or what an error object inside it means."""
+    data = _object(payload)
+    if data is None:
+        raise Hiccup(f"the endpoint's answer is no JSON object but {_glimpse(payload)}")
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        if data.get("error"):
+            raise meaning(read_refusal(200, payload))
+        raise Hiccup(f"the endpoint's answer has no choices but {_glimpse(payload)}")
+    message = choices[0].get("message")
+    if not isinstance(message, dict):
+        raise Hiccup("the endpoint's answer has a choice without a message")
+    if choices[0].get("finish_reason") == "error" or choices[0].get("error"):
+        raise Hiccup(f"the endpoint broke off its answer: {_text(choices[0].get('error'))[:200]}")
+    return Reply(
+        content=_text(message.get("content")),
+        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+        refusal=_text(message.get("refusal")),
+        finish_reason=_text(choices[0].get("finish_reason")),
+        model=_text(data.get("model")),
+        fingerprint=_text(data.get("system_fingerprint")),
+        rung=rung,
+        usage=_usage(data.get("usage")),
+    )
+
+
+def read_refusal(status: int, payload: bytes, retry_after_s: float = 0.0) -> Refusal:
+    """What an error response says, in the shapes that servers give it: OpenAI's, FastAPI's, plain text or HTML."""
+    data = _object(payload)
+    if data is None:
+        return Refusal(status, _glimpse(payload), retry_after_s=retry_after_s)
+    error = data.get("error", data)
+    if not isinstance(error, dict):
+        return Refusal(status, _text(error)[:500], retry_after_s=retry_after_s)
+    code = error.get("code")
+    kind = _text(error.get("type"))
+    inner = code if isinstance(code, int) and not isinstance(code, bool) else 0
+    message = _text(error.get("message")) or _text(error.get("detail")) or _glimpse(payload)
+    parameter = _text(error.get("param"))
+    return Refusal(inner if status == 200 and inner >= 400 else status, message[:1000], f"{_text(code)} {kind}".strip(), parameter, retry_after_s)
+
+
+_QUOTA = re.compile(r"insufficient_quota|insufficient (credit|balance|funds)|billing_hard_limit|exceeded your current quota|payment required|credit balance", re.IGNORECASE)
+_CONTEXT = re.compile(
+    r"context_length|context length|context window|context size|maximum context|too many (input )?tokens|(prompt|input|request|message)s? (is |are |was )?too (long|large)|string_above_max_length|exceeds? the (available )?context|reduce the length",
+    re.IGNORECASE,
+)
+_FILTER = re.compile(r"content[_ ]filter|content management policy|content_policy|safety|moderation|flagged|responsible ?ai", re.IGNORECASE)
+_NO_MODEL = re.compile(r"model_not_found|model.{0,80}(not found|does not exist|doesn't exist|not exist|unknown|no such)|no such model|invalid model|DeploymentNotFound", re.IGNORECASE | re.DOTALL)
+
+
+def meaning(refusal: Refusal) -> AifeedbackError:
+    """What to do about an error response, as the exception that says so."""
+    status, text = refusal.status, f"{refusal.code} {refusal.message}"
+    said = f"{status}: {' '.join(refusal.message.split())[:300]}"
+    if status == 402 or _QUOTA.search(text):
+        return CriticGone(f"the quota is used up ({said}). Top it up and run the same command again: what was answered is kept.")
+    if status == 401 or (status == 403 and not _FILTER.search(text)):
+        return CriticGone(f"the endpoint refuses the credentials ({said}).")
+    if status in {404, 405} or (status in {400, 422} and _NO_MODEL.search(text)):
+        return CriticGone(f"the endpoint knows no such model or address ({said}). Check --critic and --base-url.")
+    if status in {429, 529} or "overloaded" in refusal.code:
+        return Busy(said, retry_after_s=refusal.retry_after_s)
+    if status >= 500 or status < 400 or status in {408, 409, 425}:
+        return Hiccup(said, retry_after_s=refusal.retry_after_s)
+    if status == 413 or _CONTEXT.search(text):
+        return GiveUp(f"too long for the critic ({said})", status=Status.TOO_LONG)
+    if _FILTER.search(text):
+        return GiveUp(f"filtered by the endpoint ({said})", status=Status.REFUSED)
+    return GiveUp(f"the endpoint refuses this request ({said})", status=Status.FAILED)
+
+
+def _object(payload: bytes) -> dict[str, object] | None:
+    try:
+        data = orjson.loads(payload)
+    except ValueError:
+        try:
+            data, _ = loads(payload)
+        except ValueError:
+            return None
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]  # Gemini's compatible layer wraps its errors so
+    return data if isinstance(data, dict) else None
+
+
+def _text(value: object) -> str:
+    """A text field; content parts are joined, whatever else is not text is written as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value if value.isascii() else scrub(value)
+    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+        return "".join(_text(part.get("text")) for part in value if part.get("type", "text") == "text")
+    return orjson.dumps(value, default=str).decode()
+
+
+def _usage(value: object) -> Usage:
+    if not isinstance(value, dict):
+        return Usage()
+    inputs, outputs = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
+    return Usage(
+        input=_count(value.get("prompt_tokens")),
+        cached=_count(inputs.get("cached_tokens")) if isinstance(inputs, dict) else 0,
+        output=_count(value.get("completion_tokens")),
+        reasoning=_count(outputs.get("reasoning_tokens")) if isinstance(outputs, dict) else 0,
+    )
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+
+
+def _glimpse(payload: bytes) -> str:
+    text = re.sub(r"<[^>]{0,500}>", " ", payload[:2000].decode("utf-8", "replace"))
+    return repr(" ".join(text.split())[:120]) if payload else "nothing"

@@ -1,0 +1,70 @@
+"""What an endpoint turned out to accept: one step down the ladder for each thing that it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+RUNGS = ("json_schema", "json_object", "text")
+_OPTIONAL = ("temperature", "reasoning_effort")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """How this endpoint wants to be asked. `rung` indexes RUNGS; `dropped` names parameters that it refuses."""
+
+    rung: int = 0
+    max_tokens_name: str = "max_tokens"
+    dropped: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """As JSON values, for the store."""
+        return asdict(self)
+
+
+def remembered(facts: Mapping[str, object]) -> Features:
+    """Features as the store keeps them; what is missing or odd there is found out anew."""
+    rung, name, dropped = facts.get("rung"), facts.get("max_tokens_name"), facts.get("dropped")
+    return Features(
+        rung=rung if isinstance(rung, int) and 0 <= rung < len(RUNGS) else 0,
+        max_tokens_name=name if name in {"max_tokens", "max_completion_tokens"} else "max_tokens",
+        dropped=tuple(str(item) for item in dropped) if isinstance(dropped, list | tuple) else (),
+    )
+
+
+def adapt(features: Features, *, sent: frozenset[str], parameter: str, message: str) -> Features | None:
+    """What to try after a 400 that names something we sent; None where it names nothing that we can do without.
+
+    `sent`: the parameters in the refused body. `parameter`: the one that the error names, if it does so by field.
+    No list of model names can keep up with what each accepts: the error's own words decide.
+    """
+    named = _named(sent, parameter, message)
+    if named in {"max_tokens", "max_completion_tokens"}:
+        other = "max_completion_tokens" if named == "max_tokens" else "max_tokens"
+        return replace(features, max_tokens_name=other) if other in message or named in parameter or _refused(message) else None
+    if named == "response_format" and features.rung + 1 < len(RUNGS):
+        return replace(features, rung=features.rung + 1)
+    if named in _OPTIONAL:
+        return replace(features, dropped=(*features.dropped, named))
+    return None
+
+
+def _named(sent: frozenset[str], parameter: str, message: str) -> str:
+    """The sent parameter that the error is about: its own field first, then the first one that the text names."""
+    root = re.split(r"[.\[]", parameter.removeprefix("body.").removeprefix("body,"))[0].strip()
+    if root in sent:
+        return root
+    text = message.lower()
+    aliases = {"response_format": ("response_format", "json_schema", "json_object", "structured output", "json mode", "guided")}
+    found = [
+        (text.index(alias), name)
+        for name in sent
+        for alias in aliases.get(name, (name,))
+        if re.search(rf"(?<![a-z_]){re.escape(alias)}(?![a-z_])", text)
+    ]
+    return min(found)[1] if found else ""
+
+
+def _refused(message: str) -> bool:
+    return bool(re.search(r"unsupported|not supported|unknown|unrecogni[sz]ed|not permitted|extra (inputs|fields)|invalid", message.lower()))

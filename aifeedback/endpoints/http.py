@@ -1,0 +1,155 @@
+"""One POST: bytes out, bytes back, and a name for each way in which that can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+import time
+import zlib
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import httpx2
+from httpx_aiohttp.httpx2 import AiohttpTransport
+
+from aifeedback import __version__
+from aifeedback.errors import Away, Hiccup
+
+MAX_BODY = 32 * 1024 * 1024
+
+
+class HttpResponse:
+    """Status, headers and the whole body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: httpx2.Headers, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Http:
+    """Connections to one endpoint, reused between requests.
+
+    httpx2 over aiohttp, with a session of our own inside: no cookies, generous headers, as many idle connections as
+    there is concurrency, proxies from the environment but no .netrc (its passwords are meant for other programs).
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str], *, connections: int) -> None:
+        self._url = httpx2.URL(url)
+        self._headers = [
+            (b"Host", self._url.netloc),
+            (b"Content-Type", b"application/json"),
+            (b"Accept", b"application/json"),
+            (b"User-Agent", b"aifeedback/" + __version__.encode()),
+            (b"Accept-Encoding", b"gzip, deflate"),
+            *((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()),
+        ]
+        self._connections = connections
+        self._transport: AiohttpTransport | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=self._connections + 8, keepalive_timeout=60, ttl_dns_cache=60)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=_proxy(self._url),
+            max_line_size=65536,
+            max_field_size=65536,
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        self._transport = AiohttpTransport(client=self._session)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(self, content: bytes, timeout_s: float) -> HttpResponse:
+        """The whole of one request within `timeout_s`. Raises Away or Hiccup; redirects are not followed."""
+        assert self._transport is not None, "used outside its context"
+        request = httpx2.Request("POST", self._url, headers=[*self._headers, (b"Content-Length", b"%d" % len(content))], content=content)
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    body = await _read(response)
+                finally:
+                    await response.stream.aclose()  # type: ignore[union-attr] # always an async stream here
+        except TimeoutError as error:
+            raise Hiccup(f"no answer within {timeout_s:g} s") from error
+        except (httpx2.TransportError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise _named(error) from error
+        return HttpResponse(response.status_code, response.headers, body)
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    inflate = _inflater(response.headers.get("content-encoding", ""))
+    async for chunk in response.stream:  # type: ignore[union-attr] # always an async stream here
+        piece = inflate.decompress(chunk, MAX_BODY + 1) if inflate else chunk
+        size += len(piece)
+        if size > MAX_BODY:
+            raise Hiccup(f"the endpoint's answer is larger than {MAX_BODY >> 20} MiB")
+        pieces.append(piece)
+    if inflate and not inflate.eof:
+        raise Hiccup("the endpoint's compressed answer breaks off")
+    return b"".join(pieces)
+
+
+def _inflater(encoding: str) -> zlib._Decompress | None:
+    encoding = encoding.strip().lower()
+    if encoding in {"", "identity"}:
+        return None
+    if encoding in {"gzip", "x-gzip", "deflate"}:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    raise Hiccup(f"the endpoint's answer is encoded as {encoding!r}, which nobody asked for")
+
+
+def _named(error: BaseException) -> Away | Hiccup:
+    """Which of our errors a failed request is: the transport calls refused, unknown and reset alike a time-out."""
+    cause = error.__cause__ if isinstance(error, httpx2.TransportError) and error.__cause__ else error
+    text = str(cause) or type(cause).__name__
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
+        return Away(f"TLS failed: {text}")
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return Away(f"the host is unknown: {text}")
+    if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return Away(f"the proxy does not answer: {text}")
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return Away(f"nobody answers: {text}")
+    if isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionResetError | aiohttp.ClientOSError):
+        return Hiccup(f"the connection was lost: {text}")
+    if isinstance(cause, zlib.error):
+        return Hiccup(f"the endpoint's compressed answer is broken: {text}")
+    return Hiccup(f"the answer could not be read: {text}")
+
+
+def _proxy(url: httpx2.URL) -> str | None:
+    """The proxy that the usual variables name for `url`, as curl and requests read them."""
+    import urllib.request  # noqa: PLC0415 - 15 ms, and only where a session starts
+
+    if not url.host or urllib.request.proxy_bypass(url.host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that the endpoint asks to be left alone: a number, fractions too, or an HTTP date; 0 where it doesn't."""
+    millis = headers.get("retry-after-ms")
+    text = (headers.get("retry-after") or "").strip()
+    try:
+        seconds = float(millis) / 1000 if millis else float(text)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return seconds if 0 < seconds < 86400 * 7 else 0.0

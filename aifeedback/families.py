@@ -1,0 +1,29 @@
+"""Which makers' models are kin: a critic may prefer what sounds like itself."""
+
+from __future__ import annotations
+
+import re
+
+# Panickssery et al. 2024 (arXiv:2404.13076): critics recognise and favour their own family's text.
+_FAMILIES = {
+    "openai": r"gpt|chatgpt|o[134](?:-|$)|davinci|text-davinci",
+    "anthropic": r"claude",
+    "google": r"gemini|gemma|palm|bard",
+    "meta": r"llama|vicuna|alpaca",
+    "mistral": r"mistral|mixtral|ministral|codestral|magistral",
+    "qwen": r"qwen|qwq",
+    "deepseek": r"deepseek",
+    "cohere": r"command|aya",
+    "xai": r"grok",
+    "microsoft": r"phi-?\d|wizardlm",
+    "zhipu": r"glm",
+    "moonshot": r"kimi",
+    "amazon": r"nova|titan",
+}
+_PATTERNS = {family: re.compile(rf"(?:^|[^a-z])(?:{pattern})") for family, pattern in _FAMILIES.items()}
+
+
+def family(model: str) -> str:
+    """The family of a model by its name, e.g. `openai` for `azure/gpt-5-mini`; `""` where the name tells nothing."""
+    name = model.lower().rpartition("/")[2]
+    return next((family for family, pattern in _PATTERNS.items() if pattern.search(name)), "")

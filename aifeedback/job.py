@@ -1,0 +1,282 @@
+"""A labelling job: input files in; labelled pairs, the rest and a summary out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from aifeedback import __version__
+from aifeedback.critics import Critic
+from aifeedback.errors import CriticGone, InputError, StopRun
+from aifeedback.files import Reader
+from aifeedback.jsontext import dumps, loads
+from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
+from aifeedback.lanes import CriticSettings, LaneSettings, check, open_lanes
+from aifeedback.ordered import Ordered, Row
+from aifeedback.publish import STDOUT, Output, check_distinct, open_output
+from aifeedback.records import Invalid, Label, Pair
+from aifeedback.rows import Shaper, labelled_row, meta_shape, rest_row
+from aifeedback.settings import InputSettings, OutputSettings
+from aifeedback.store import Store
+from aifeedback.summary import Tally
+from aifeedback.templates import Criteria, Example, Renderer, Template
+
+# A loader that infers types does so from the first 10 MB (datasets' JSON reader): what an empty list holds is
+# settled by then.
+_LOADER_LOOKS_AT = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that a labelling job was told. `rest` and `summary` may be `""` (not wanted), `store` None (none)."""
+
+    inputs: Sequence[str]
+    critics: Sequence[CriticSettings | Critic]
+    template: Template
+    criteria: Criteria
+    examples: Sequence[Example] = ()
+    output: str = STDOUT
+    rest: str = ""
+    summary: str = ""
+    store: Path | None = None
+    input_settings: InputSettings = field(default_factory=InputSettings)
+    label_settings: LabelSettings = field(default_factory=LabelSettings)
+    lane_settings: LaneSettings = field(default_factory=LaneSettings)
+    output_settings: OutputSettings = field(default_factory=OutputSettings)
+
+    @property
+    def critic_name(self) -> str:
+        """All critics' names, joined by `+`."""
+        return "+".join(c.endpoint.critic if isinstance(c, CriticSettings) else c.name for c in self.critics)
+
+    @property
+    def context(self) -> dict[str, str]:
+        """What `store explain` says about a reply's question."""
+        return {"template": self.template.label, "criteria": f"{self.criteria.name}@{self.criteria.digest}"}
+
+    def renderer(self) -> Renderer:
+        """The renderer of this job's questions."""
+        return Renderer(self.template, self.criteria, self.examples, seed=self.label_settings.ask.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a job ended. `summary` is contract section 3's, `stopped` why it ended before its time, if it did."""
+
+    summary: Mapping[str, object]
+    tally: Tally
+    stopped: StopRun | None
+
+
+async def run_job(
+    job: Job,
+    *,
+    environment: Mapping[str, str],
+    note: Callable[[str], None] = lambda _: None,
+    watch: Callable[[Progress, Tally], None] = lambda _progress, _tally: None,
+) -> JobResult:
+    """Run `job` to its end; outputs appear whole when it returns, and not at all when it raises.
+
+    Raises InputError, SettingsError, StoreError, OutputError; CriticGone where no answer came at all; BrokenPipeError
+    when the reader of a pipe has gone. `note` hears warnings, `watch` is given the live counts once.
+    """
+    started = time.monotonic()
+    check(job.critics, environment)
+    check_distinct(job.inputs, [("-o", job.output), ("--rest", job.rest), ("--summary", job.summary), ("--store", str(job.store or ""))])
+    reader = Reader(job.inputs, job.input_settings)
+    reader.check()
+    with contextlib.closing(Store(job.store, note=note)) as store, _outputs(job, note) as outputs:
+        async with open_lanes(
+            job.critics,
+            job.label_settings.ask,
+            job.lane_settings,
+            store=store,
+            environment=environment,
+            context=job.context,
+            note=note,
+        ) as lanes:
+            labeling = Labeling(
+                job.renderer(),
+                lanes,
+                store,
+                job.label_settings,
+                emit=outputs.emit,
+                prepare=outputs.prepare,
+                publish=outputs.publish,
+                accept=outputs.shaper.refuse,
+            )
+            watch(labeling.progress, outputs.tally)
+            outcome = await labeling.run(usable(reader, job.inputs))
+        if isinstance(outcome.stopped, CriticGone) and not outcome.counts.answered + outcome.counts.from_store:
+            raise outcome.stopped
+        summary = _summary(job, outputs.tally, outcome, reader, time.monotonic() - started)
+        outputs.finish(summary)
+    return JobResult(summary, outputs.tally, outcome.stopped)
+
+
+def usable(reader: Reader, inputs: Sequence[str]) -> Iterator[list[Pair | Invalid]]:
+    """The reader's chunks. Raises InputError at the end of an input without one usable pair."""
+    lines, first = 0, None
+    usable = False
+    for chunk in reader.chunks():
+        if not usable:
+            lines += len(chunk)
+            first = first or next((item for item in chunk if isinstance(item, Invalid)), None)
+            usable = any(isinstance(item, Pair) for item in chunk)
+        yield chunk
+    names = ", ".join("stdin" if path == STDOUT else path for path in inputs)
+    if not lines:
+        raise InputError(f"{names}: no pairs in it. One JSON object a line is expected.")
+    if not usable and first is not None:
+        raise InputError(f"none of the {lines} lines is a usable pair; this is the first: {first.reason}", file=first.file, line=first.line)
+
+
+class _Outputs:
+    """The labelled file, the rest and the counts that grow with them."""
+
+    def __init__(self, job: Job, note: Callable[[str], None]) -> None:
+        self.tally = Tally(job.critic_name)
+        self.shaper = Shaper(job.output_settings)
+        self._job = job
+        self._note = note
+        self._ordered = Ordered()
+        self._ready: list[Row] = []
+        self._written = 0
+        self._meta_shapes: set[int] = set()
+        self._warned: set[str] = set()
+        self._votes = False
+        self._opened: list[Output] = []
+        try:
+            self._labels = self._open(job.output)
+            self._rest = self._open(job.rest) if job.rest else None
+            self._summary = self._open(job.summary) if job.summary else None
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: str) -> Output:
+        output = open_output(path)
+        self._opened.append(output)
+        return output
+
+    def emit(self, position: int, label: Label | Invalid) -> None:
+        """Take one outcome in."""
+        self.tally.add(label)
+        self._ordered.put(position, self._row(label))
+
+    def _row(self, label: Label | Invalid) -> Row:
+        job = self._job
+        names = (job.critic_name, job.template.label, job.criteria.name)
+        if isinstance(label, Invalid) or label.status is not None:
+            data = rest_row(label, *names, job.output_settings) if self._rest else b""
+            return Row(data, labelled=False)
+        data = labelled_row(label, *names, self.shaper, job.output_settings)
+        shape = hash(meta_shape(label.pair.meta)) if job.output_settings.meta == "keep" else 0
+        return Row(data, labelled=True, meta_shape=shape, votes=bool(label.pair.votes))
+
+    def prepare(self) -> None:
+        """Fix which rows the next `publish` writes: those whose replies are all in by now."""
+        self._ready += self._ordered.take()
+
+    async def publish(self) -> None:
+        """Write the prepared rows; a slow reader of a pipe holds up nobody else."""
+        rows, self._ready = self._ready, []
+        if rows:
+            await asyncio.to_thread(self._write, rows)
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        labelled = [self._checked(row) for row in rows if row.labelled]
+        self._labels.write(labelled)
+        if self._rest is not None:
+            self._rest.write([row.data for row in rows if not row.labelled])
+
+    def _checked(self, row: Row) -> bytes:
+        """A labelled line as it goes out: a loader that has made up its mind about the types must not fail on it."""
+        self._meta_shapes.add(row.meta_shape)
+        if len(self._meta_shapes) == 2:
+            self._warn('"meta" changes its shape within the file, and a loader that infers types may fail on that. --meta text writes it as text, and asks nothing anew.')
+            self._meta_shapes.add(0)  # said once
+        self._votes = self._votes or (row.votes and self._written < _LOADER_LOOKS_AT)
+        data = row.data
+        if row.votes and not self._votes:
+            self._warn('"votes" begin far into the file, where a loader has taken their list for empty: the output leaves them out ("gold" keeps their majority).')
+            data = _without_votes(data)
+        self._written += len(data)
+        return data
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._note(text)
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Let everything be seen."""
+        if self._summary is not None:
+            self._summary.write([orjson.dumps(summary, option=orjson.OPT_INDENT_2)])
+        for output in self._opened:
+            output.finish()
+        self._opened.clear()
+
+    def close(self) -> None:
+        """Remove what is unfinished."""
+        self._ordered.close()
+        for output in self._opened:
+            output.discard()
+
+
+def _without_votes(line: bytes) -> bytes:
+    record, exact = loads(line)
+    assert isinstance(record, dict), "a labelled line is an object"
+    record["feedback"]["votes"] = []
+    return dumps(record, exact=exact)
+
+
+@contextlib.contextmanager
+def _outputs(job: Job, note: Callable[[str], None]) -> Iterator[_Outputs]:
+    outputs = _Outputs(job, note)
+    try:
+        yield outputs
+    finally:
+        outputs.close()
+
+
+def _summary(job: Job, tally: Tally, outcome: Outcome, reader: Reader, seconds: float) -> dict[str, object]:
+    counts = outcome.counts
+    return {
+        **tally.counts(),
+        "requests": {"sent": counts.sent, "retried": counts.retried, "from_store": counts.from_store},
+        "tokens": {"input": counts.input, "cached": counts.cached, "output": counts.output, "reasoning": counts.reasoning},
+        "cost_usd": None,
+        "seconds": round(seconds, 3),
+        **tally.rates(),
+        "manifest": _manifest(job, outcome, reader),
+    }
+
+
+def _manifest(job: Job, outcome: Outcome, reader: Reader) -> dict[str, object]:
+    ask, reconcile = job.label_settings.ask, job.label_settings.reconcile
+    return {
+        "version": __version__,
+        "critic": job.critic_name,
+        "served_by": sorted(outcome.served_by),
+        "template": job.template.label,
+        "criteria": job.criteria.name,
+        "criteria_text": job.criteria.text,
+        "parameters": {
+            "orders": [order.value for order in ask.orders],
+            "samples": ask.samples,
+            "temperature": ask.effective_temperature,
+            "max_tokens": ask.max_tokens,
+            "reasoning_effort": ask.reasoning_effort,
+            "on_conflict": reconcile.on_conflict,
+            "min_preference": reconcile.min_preference,
+        },
+        "seed": ask.seed,
+        "inputs": dict(reader.hashes),
+    }

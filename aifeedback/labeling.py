@@ -1,0 +1,217 @@
+"""Pairs in, labels out: what is asked about each pair, and what its replies amount to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from aifeedback.asking import Asking, AskingSettings, Counts, Lane
+from aifeedback.errors import AifeedbackError, GiveUp, StopRun, TemplateError
+from aifeedback.reading_ahead import read_ahead
+from aifeedback.reconcile import IDENTICAL, reconcile, without_asking
+from aifeedback.records import Invalid, Label, Pair, Question, Reply, Status, Verdict, as_p_a
+from aifeedback.rows import identical
+from aifeedback.settings import AskSettings, ReconcileSettings
+from aifeedback.store import Store
+from aifeedback.templates import Renderer
+from aifeedback.verdicts import read_verdict
+
+Emit = Callable[[int, Label | Invalid], None]
+"""Takes the outcome of the input position (from 0), in whatever order they come."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """What a labelling run was told, beside its critics and its template. `limit` 0 is all pairs."""
+
+    ask: AskSettings = AskSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    asking: AskingSettings = AskingSettings()
+    limit: int = 0
+    reask_unparsed: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run is; read by whoever draws it."""
+
+    read: int = 0
+    settled: int = 0
+    input_done: bool = False
+    counts: Counts = field(default_factory=Counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: `stopped` is why it did before its time."""
+
+    counts: Counts
+    served_by: dict[str, int]
+    stopped: StopRun | None
+
+
+class Labeling:
+    """One run over one stream of pairs.
+
+    `accept` says why a pair can't be labelled (`""`: it can) before anybody is asked. `publish` is awaited after each
+    commit of replies, a few times a second: what was emitted before the commit began is safe to write then.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        lanes: Sequence[Lane],
+        store: Store,
+        settings: LabelSettings,
+        *,
+        emit: Emit,
+        prepare: Callable[[], None],
+        publish: Callable[[], Awaitable[None]],
+        accept: Callable[[Pair], str] = lambda _: "",
+    ) -> None:
+        self.progress = Progress()
+        self._renderer = renderer
+        self._lanes = lanes
+        self._settings = settings
+        self._emit = emit
+        self._prepare = prepare
+        self._publish = publish
+        self._accept = accept
+        self._asking = Asking(lanes, store, settings.asking, reask=self._asks_again)
+        self.progress.counts = self._asking.counts
+
+    def _asks_again(self, question: Question, reply: Reply) -> bool:
+        return self._settings.reask_unparsed and read_verdict(reply, question.format).status is Status.UNPARSED
+
+    async def run(self, chunks: Iterator[Sequence[Pair | Invalid]]) -> Outcome:
+        """Label everything that `chunks` gives. Raises what reading, the store or the outputs raise."""
+        over = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._asking.start(group)
+                publishing = group.create_task(self._keep_publishing(over))
+                await self._feed(chunks)
+                await self._asking.finish()
+                over.set()
+                self._asking.commit_due.set()
+                await publishing
+        except* AifeedbackError as errors:
+            raise _first(errors) from errors
+        except* BrokenPipeError as errors:
+            raise BrokenPipeError from errors
+        finally:
+            # Whatever ended the run: what was answered has been paid for.
+            with contextlib.suppress(AifeedbackError):
+                await self._asking.commit()
+        return Outcome(self._asking.counts, self._asking.served_by, self._asking.stopped)
+
+    async def _keep_publishing(self, over: asyncio.Event) -> None:
+        """Commit replies and then publish what was derived from them, in turn, until the run is over."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asking.commit_due.wait(), 0.25)
+            last = over.is_set()
+            self._prepare()
+            await self._asking.commit()
+            await self._publish()
+            if last:
+                return
+
+    async def _feed(self, chunks: Iterator[Sequence[Pair | Invalid]]) -> None:
+        """Read on while earlier questions are answered; the queues, not the slowest pair, hold the reading back."""
+        position = 0
+        async for chunk in read_ahead(chunks):
+            if self._settings.limit:
+                chunk = chunk[: self._settings.limit - position]
+            block: list[tuple[int, Question, Callable[[Reply | GiveUp], None]]] = []
+            for item in chunk:
+                block += self._questions(position, item)
+                position += 1
+            self.progress.read = position
+            await self._asking.submit(block)
+            if self._settings.limit and position >= self._settings.limit:
+                break
+        self.progress.input_done = True
+
+    def _questions(self, position: int, item: Pair | Invalid) -> Iterator[tuple[int, Question, Callable[[Reply | GiveUp], None]]]:
+        """What must be asked about one input position; nothing where its outcome is already clear."""
+        settled = item if isinstance(item, Invalid) else self._without_asking(item)
+        questions: list[Question] = []
+        if isinstance(item, Pair) and settled is None:
+            try:
+                questions = self._renderer.questions(item, self._settings.ask.orders, self._settings.ask.samples)
+            except TemplateError as error:  # the template needs something that this pair hasn't got
+                settled = without_asking(item, Status.INVALID, str(error))
+        if settled is not None:
+            self.progress.settled += 1
+            self._emit(position, settled)
+            return
+        assert isinstance(item, Pair), "an invalid line is settled"
+        waiting = _Open(self, position, item, missing=len(questions) * len(self._lanes))
+        for lane, _ in enumerate(self._lanes):
+            for question in questions:
+                yield lane, question, waiting.settler(lane, question)
+
+    def _without_asking(self, pair: Pair) -> Label | None:
+        refusal = self._accept(pair)
+        if refusal:
+            return without_asking(pair, Status.INVALID, refusal)
+        if identical(pair):
+            return without_asking(pair, Status.TIE, IDENTICAL)
+        return None
+
+    def close(self, position: int, pair: Pair, verdicts: Sequence[Verdict]) -> None:
+        """All verdicts on a pair are in."""
+        self.progress.settled += 1
+        self._emit(position, reconcile(pair, verdicts, self._settings.reconcile))
+
+    def critic_name(self, lane: int) -> str:
+        """The name of a lane's critic as it stands in verdicts."""
+        return self._lanes[lane].critic.name
+
+
+@dataclass(slots=True)
+class _Open:
+    """A pair some of whose questions are on their way."""
+
+    labeling: Labeling
+    position: int
+    pair: Pair
+    missing: int
+    verdicts: dict[tuple[int, str, int], Verdict] = field(default_factory=dict[tuple[int, str, int], Verdict])
+
+    def settler(self, lane: int, question: Question) -> Callable[[Reply | GiveUp], None]:
+        def settle(outcome: Reply | GiveUp) -> None:
+            place = (lane, question.order.value, question.sample)
+            self.verdicts[place] = verdict(self.labeling.critic_name(lane), question, outcome)
+            self.missing -= 1
+            if not self.missing:
+                self.labeling.close(self.position, self.pair, [self.verdicts[place] for place in sorted(self.verdicts)])
+
+        return settle
+
+
+def verdict(critic: str, question: Question, outcome: Reply | GiveUp) -> Verdict:
+    """What one outcome says about the pair: the only way from a reply to a P(a)."""
+    if isinstance(outcome, GiveUp):
+        return Verdict(critic, question.order, question.sample, None, status=outcome.status, why=str(outcome))
+    reading = read_verdict(outcome, question.format)
+    if reading.p_first is None:
+        return Verdict(
+            critic, question.order, question.sample, None,
+            reason=reading.reason, status=reading.status or Status.UNPARSED, why=reading.why, reply=outcome,
+        )  # fmt: skip
+    return Verdict(
+        critic, question.order, question.sample, as_p_a(reading.p_first, question.order),
+        method=reading.method, reason=reading.reason, reply=outcome,
+    )  # fmt: skip
+
+
+def _first(errors: BaseExceptionGroup[AifeedbackError]) -> AifeedbackError:
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, AifeedbackError), "the group holds only such"
+    return first

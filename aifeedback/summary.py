@@ -1,0 +1,130 @@
+"""Labels folded into a summary, one by one, in constant memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aifeedback.families import family
+from aifeedback.measures import ClusteredRate, Interval, kappa, kappa_interval, wilson
+from aifeedback.records import PA, Invalid, Label, Order, Status, text_of
+
+
+@dataclass(slots=True)
+class Share:
+    """How many of how many."""
+
+    hits: int = 0
+    n: int = 0
+
+    def add(self, hit: bool) -> None:  # noqa: FBT001 - the one thing it takes
+        """Count one."""
+        self.hits += hit
+        self.n += 1
+
+    @property
+    def rate(self) -> float | None:
+        """As a number from 0 to 1; None without any."""
+        return round(self.hits / self.n, 6) if self.n else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Its 95% interval (Wilson)."""
+        return wilson(self.hits, self.n)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What all labels of a run amount to. `critic`: as it stands in the labels, for the family that it is of."""
+
+    critic: str
+    read: int = 0
+    labeled: int = 0
+    statuses: Counter[Status] = field(default_factory=Counter[Status])
+    consistent: Share = field(default_factory=Share)
+    first_shown: ClusteredRate = field(default_factory=ClusteredRate)
+    longer: Share = field(default_factory=Share)
+    same_family: Share = field(default_factory=Share)
+    right: Share = field(default_factory=Share)
+    right_by_order: dict[Order, Share] = field(default_factory=lambda: {order: Share() for order in Order})
+    confusion: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+
+    def add(self, label: Label | Invalid) -> None:
+        """Fold one pair in."""
+        self.read += 1
+        if isinstance(label, Invalid):
+            self.statuses[Status.INVALID] += 1
+            return
+        if label.status is None:
+            self.labeled += 1
+            self._add_labelled(label)
+        else:
+            self.statuses[label.status] += 1
+        if len(label.order_p_a) == 2:
+            self.consistent.add(len({_side(p) for p in label.order_p_a.values()}) == 1)
+        decided = [v for v in label.verdicts if v.p_a is not None and v.p_a != 0.5]
+        self.first_shown.add(sum((v.p_a or 0.0) > 0.5 if v.order is Order.AB else (v.p_a or 0.0) < 0.5 for v in decided), len(decided))
+        if label.pair.gold in {"a", "b"} and label.status not in {Status.UNASKED, Status.INVALID}:
+            self._add_gold(label)
+
+    def _add_labelled(self, label: Label) -> None:
+        pair, a_wins = label.pair, label.winner == "a"
+        longer = len(text_of(pair.response_a)) - len(text_of(pair.response_b))
+        if longer:
+            self.longer.add((longer > 0) == a_wins)
+        own = {family(critic) for critic in self.critic.split("+")} - {""}
+        a_own, b_own = (family(model) in own for model in (pair.model_a, pair.model_b))
+        if a_own != b_own:
+            self.same_family.add(a_own == a_wins)
+
+    def _add_gold(self, label: Label) -> None:
+        gold = label.pair.gold
+        self.right.add(label.winner == gold)
+        for order, p_a in label.order_p_a.items():
+            self.right_by_order[order].add(_side(p_a) == (1 if gold == "a" else -1))
+        for order in {v.order for v in label.verdicts} - set(label.order_p_a):
+            self.right_by_order[order].add(hit=False)
+        if label.winner is not None:
+            self.confusion[2 * (label.winner == "b") + (gold == "b")] += 1
+
+    def counts(self) -> dict[str, int]:
+        """Pairs by what became of them; `read` is the sum of all others."""
+        return {"read": self.read, "labeled": self.labeled, **{status.value: self.statuses[status] for status in Status}}
+
+    def rates(self) -> dict[str, object]:
+        """What the labels say about the critic, each rate with its 95% interval beside it."""
+        first = self.first_shown.rate
+        return {
+            "consistency": self.consistent.rate,
+            "consistency_ci": self.consistent.interval,
+            "first_shown_rate": None if first is None else round(first, 6),
+            "first_shown_rate_ci": self.first_shown.interval(),
+            "longer_chosen_rate": self.longer.rate,
+            "longer_chosen_rate_ci": self.longer.interval,
+            "same_family_rate": self.same_family.rate,
+            "same_family_rate_ci": self.same_family.interval,
+            "agreement": self._agreement(),
+        }
+
+    def _agreement(self) -> Mapping[str, object] | None:
+        if not self.right.n:
+            return None
+        chance_corrected = kappa(self.confusion)
+        return {
+            "n": self.right.n,
+            "accuracy": self.right.rate,
+            "accuracy_ci": self.right.interval,
+            "accuracy_by_order": {order.value: share.rate for order, share in self.right_by_order.items()},
+            "kappa": None if chance_corrected is None else round(chance_corrected, 6),
+            "kappa_ci": kappa_interval(self.confusion),
+        }
+
+    @property
+    def troubled(self) -> int:
+        """Pairs that `--max-failed` counts: failed, unparsed, too long or invalid."""
+        return sum(self.statuses[status] for status in (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.INVALID))
+
+
+def _side(p_a: PA) -> int:
+    return (p_a > 0.5) - (p_a < 0.5)

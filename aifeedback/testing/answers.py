@@ -1,0 +1,167 @@
+"""Who wins at the test server, and how an answer becomes a chat completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import orjson
+
+from aifeedback.errors import InputError
+from aifeedback.records import Place
+from aifeedback.testing.asked import Asked, write_verdict
+from aifeedback.testing.faults import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said to one question, and for which `place` where that is known.
+
+    `blind`: the two responses were not found in the prompt, so the verdict comes from a hash of the whole question.
+    """
+
+    content: str | None
+    finish_reason: str = "stop"
+    place: Place | None = None
+    blind: bool = False
+    reasoning_content: str | None = None
+    refusal: str | None = None
+
+
+Answering = Callable[[Asked], Answer | None]
+"""The answer to a question; None where it has none."""
+
+_OTHER: dict[Place, Place] = {"first": "second", "second": "first", "tie": "first"}
+_LETTERS: dict[Place, str] = {"first": "A", "second": "B", "tie": "C"}
+_REASONS: dict[Place, str] = {
+    "first": "The one shown first is better.",
+    "second": "The one shown second is better.",
+    "tie": "Both are equally good.",
+}
+
+
+def _fair(first: str, second: str) -> Place:
+    ours, theirs = (sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (first, second))
+    return "tie" if ours == theirs else "first" if ours < theirs else "second"
+
+
+def _longest(first: str, second: str) -> Place:
+    return "tie" if len(first) == len(second) else "first" if len(first) > len(second) else "second"
+
+
+WINNERS: dict[str, Callable[[str, str], Place]] = {
+    "fair": _fair,
+    "longest": _longest,
+    "first": lambda _first, _second: "first",
+    "second": lambda _first, _second: "second",
+    "tie": lambda _first, _second: "tie",
+}
+"""How the winner is found. `fair` prefers one of any two texts for good, as drawn from their hashes, in both orders."""
+
+
+def judged(winner: str) -> Answering:
+    """Answers in the form that is asked for, for the winner by one of WINNERS."""
+    decide = WINNERS[winner]
+
+    def answering(asked: Asked) -> Answer:
+        shown = asked.responses
+        # Without the two texts the question itself is all there is to go by.
+        place = decide(*(shown or (asked.question, "")))
+        return Answer(write_verdict(asked, place, _REASONS[place]), place=place, blind=shown is None)
+
+    return answering
+
+
+def scripted(path: Path) -> Answering:
+    """Answers from JSON lines with `match` (part of the last user message), `content` and, maybe, `finish_reason`.
+
+    The first line that matches counts. Raises InputError for a line that is none.
+    """
+    lines = [(number, line) for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()]
+    script = [_scripted_line(line, path, number) for number, line in lines]
+
+    def answering(asked: Asked) -> Answer | None:
+        return next((answer for match, answer in script if match in asked.user), None)
+
+    return answering
+
+
+def _scripted_line(line: bytes, path: Path, number: int) -> tuple[str, Answer]:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        row = None
+    if isinstance(row, dict):
+        match, content, finish_reason = row.get("match"), row.get("content"), row.get("finish_reason", "stop")
+        if isinstance(match, str) and isinstance(content, str) and isinstance(finish_reason, str):
+            return match, Answer(content, finish_reason)
+    raise InputError('no line of a script. Write {"match": "…", "content": "…"}.', file=str(path), line=number)
+
+
+def either(answerings: Sequence[Answering]) -> Answering:
+    """The first of several that has an answer."""
+
+    def answering(asked: Asked) -> Answer | None:
+        return next((answer for each in answerings if (answer := each(asked)) is not None), None)
+
+    return answering
+
+
+def shaped(asked: Asked, answer: Answer, struck: Sequence[Fault]) -> tuple[dict[str, object], list[str]]:
+    """A chat completion with the answer as the faults have made it, and the kinds of those that made a difference."""
+    applied = [fault.kind for fault in struck if fault.kind in _SHAPES]
+    for kind in applied:
+        answer = _SHAPES[kind](asked, answer)
+    return _completion(asked, answer), applied
+
+
+def _completion(asked: Asked, answer: Answer) -> dict[str, object]:
+    message = {"role": "assistant", "content": answer.content, "refusal": answer.refusal}
+    if answer.reasoning_content is not None:
+        message["reasoning_content"] = answer.reasoning_content
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+    written = len(answer.content or "") + len(answer.reasoning_content or "")
+    spent = {"prompt_tokens": asked.characters // 4, "completion_tokens": written // 4}
+    return {
+        "id": f"chatcmpl-{asked.question}",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": asked.body.get("model", ""),
+        "system_fingerprint": "fp_testing",
+        "choices": [choice],
+        "usage": {**spent, "total_tokens": sum(spent.values())},
+    }
+
+
+def _cut(answer: Answer, finish_reason: str) -> Answer:
+    content = answer.content or ""
+    return replace(answer, content=content[: len(content) // 2], finish_reason=finish_reason)
+
+
+def _ignoring_schema(asked: Asked, answer: Answer) -> Answer:
+    if not asked.body.get("response_format") or answer.place is None:
+        return answer
+    return replace(answer, content=f"{_REASONS[answer.place]} My verdict: [[{_LETTERS[answer.place]}]]")
+
+
+def _thinking(asked: Asked, answer: Answer) -> Answer:
+    if answer.place is None:
+        doubt = "Hard to say."
+    else:
+        other = _OTHER[answer.place]
+        doubt = f"At first sight: {write_verdict(asked, other, _REASONS[other])}\nBut no."
+    return replace(answer, content=f"<think>\n{doubt}\n</think>\n\n{answer.content}")
+
+
+_SHAPES: dict[str, Callable[[Asked, Answer], Answer]] = {
+    "empty": lambda _asked, answer: replace(answer, content=""),
+    "null-content": lambda _asked, answer: replace(answer, content=None),
+    "length": lambda _asked, answer: _cut(answer, "length"),
+    "filter": lambda _asked, answer: _cut(answer, "content_filter"),
+    "refusal": lambda _asked, answer: replace(answer, content=None, refusal="I'm sorry, I can't help with that."),
+    "ignore-schema": _ignoring_schema,
+    "think": _thinking,
+    "reasoning-content": lambda _asked, answer: replace(answer, content=None, reasoning_content=answer.content),
+}

@@ -1,0 +1,6 @@
+"""What a critic's reply amounts to: P(the response shown first is better), or a status and why."""
+
+from aifeedback.verdicts.reading import read_verdict
+from aifeedback.verdicts.writing import write_answer
+
+__all__ = ["read_verdict", "write_answer"]
