@@ -71,7 +71,11 @@ class Options:
 
     def critics(self) -> list[CriticSettings | Critic]:
         """Each critic, by settings or as the object that it is. Raises SettingsError where there is none."""
-        wanted = [self.critic] if isinstance(self.critic, str) or not isinstance(self.critic, Sequence) else list(self.critic)
+        wanted = (
+            [self.critic]
+            if isinstance(self.critic, str) or not isinstance(self.critic, Sequence)
+            else list(self.critic)
+        )
         if not wanted:
             raise SettingsError("critic is empty. Name one, for instance critic='openai/gpt-5-mini'.")
         return [CriticSettings(self._endpoint(critic)) if isinstance(critic, str) else critic for critic in wanted]
@@ -85,7 +89,9 @@ class Options:
         critics = self.critics()
         by_name = all(isinstance(critic, CriticSettings) for critic in critics)
         store = self.store if self.store != "" else (".aifeedback/replies.sqlite" if by_name else None)
-        ask = AskSettings(orders[self.orders], self.samples, self.temperature, self.max_tokens, self.reasoning_effort, self.seed)
+        ask = AskSettings(
+            orders[self.orders], self.samples, self.temperature, self.max_tokens, self.reasoning_effort, self.seed
+        )
         return Job(
             inputs=inputs,
             critics=critics,

@@ -125,8 +125,13 @@ class Asking:
 
     async def submit(self, block: Sequence[tuple[int, Question, Settle]]) -> None:
         """Take in questions, each with the number of its lane; returns when all are settled or in a queue."""
-        keyed = [(self._lanes[lane], question, settle, self._lanes[lane].keys.key(question)) for lane, question, settle in block]
-        unknown = [key for _, _, _, key in keyed if key.digest not in self._flights and key.digest not in self._uncommitted]
+        keyed = [
+            (self._lanes[lane], question, settle, self._lanes[lane].keys.key(question))
+            for lane, question, settle in block
+        ]
+        unknown = [
+            key for _, _, _, key in keyed if key.digest not in self._flights and key.digest not in self._uncommitted
+        ]
         stored = await asyncio.to_thread(self._store.find, unknown) if unknown else {}
         for lane, question, settle, key in keyed:
             reply = self._uncommitted.get(key.digest) or self._from_store(question, stored.get(key.digest), key)
@@ -167,12 +172,9 @@ class Asking:
     async def _serve(self, lane: Lane) -> None:
         """Draw questions and answer them, one at a time."""
         while True:
+            flight = await lane.queue.get()
+            # A slot is taken only by who has something to ask: an idle holder would starve those who try again.
             await lane.pace.slot()
-            try:
-                flight = await lane.queue.get()
-            except BaseException:
-                lane.pace.done()
-                raise
             outcome = await self._outcome(lane, flight)
             del self._flights[flight.key.digest]
             if isinstance(outcome, Reply) and outcome.complete:
@@ -200,7 +202,13 @@ class Asking:
 
     async def _again(self, lane: Lane, question: Question, first: Hiccup) -> Reply:
         """Try a question again that failed once, with growing pauses. Raises GiveUp when the retries are used up."""
-        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential  # noqa: PLC0415 - 30 ms, and only where something failed
+        from tenacity import (
+            AsyncRetrying,
+            RetryCallState,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_random_exponential,
+        )
 
         backoff = wait_random_exponential(multiplier=0.5, max=60)
         failed = [first]
@@ -229,7 +237,9 @@ class Asking:
         try:
             return await retrying(attempt)
         except Hiccup as error:
-            raise GiveUp(f"no answer after {self._settings.retries + 1} attempts: {error}", status=Status.FAILED) from error
+            raise GiveUp(
+                f"no answer after {self._settings.retries + 1} attempts: {error}", status=Status.FAILED
+            ) from error
 
     async def _answer(self, lane: Lane, question: Question) -> Reply:
         """One attempt, with a slot already taken; waiting for a busy or absent endpoint is no attempt."""
@@ -267,7 +277,9 @@ class Asking:
         if patience is None:
             patience = 600.0 if lane.reached else _AT_START_S
         if now - lane.away_since >= patience:
-            raise CriticGone(f"{lane.critic.name} at {lane.asked.endpoint}: {error}. Waited {patience:g} s. Is it running, and is --base-url right?") from error
+            raise CriticGone(
+                f"{lane.critic.name} at {lane.asked.endpoint}: {error}. Waited {patience:g} s. Is it running, and is --base-url right?"
+            ) from error
         if now >= lane.paused_until:  # of all that find it gone at once, only the first makes the pause longer
             lane.paused_until = now + min(lane.pause_s, patience)
             lane.pace.pause(min(lane.pause_s, patience))

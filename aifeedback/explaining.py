@@ -39,7 +39,9 @@ def _difference(key: Key, asked: Asked, near: list[Row]) -> str:
     """What sets this question apart from the stored one that is most like it."""
     if not near:
         return "not stored: nothing about a pair with this prompt and these responses is"
-    return "not stored: " + min((_differences(key, asked, row) for row in near), key=lambda found: (found.count(";"), found))
+    return "not stored: " + min(
+        (_differences(key, asked, row) for row in near), key=lambda found: (found.count(";"), found)
+    )
 
 
 def _differences(key: Key, asked: Asked, row: Row) -> str:
@@ -49,11 +51,19 @@ def _differences(key: Key, asked: Asked, row: Row) -> str:
     if row.facets["model"] != asked.model:
         found.append(f"model was {row.facets['model']}, is {asked.model}")
     was, now = (value if isinstance(value, Mapping) else {} for value in (row.facets["parameters"], asked.parameters))
-    found += [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
+    found += [
+        f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted({*was, *now})
+        if was.get(name) != now.get(name)
+    ]
     if row.messages != key.messages:
         context = row.facets["context"]
         assert isinstance(context, Mapping), "facets hold the context as an object"
-        changed = [f"{name} was {context.get(name)}, is {value}" for name, value in asked.context.items() if context.get(name) != value]
+        changed = [
+            f"{name} was {context.get(name)}, is {value}"
+            for name, value in asked.context.items()
+            if context.get(name) != value
+        ]
         found += changed or ["the messages differ: the system prompt, the reference, the examples or the seed"]
     elif row.sample != key.sample:
         found.append(f"sample {row.sample} is stored, this is sample {key.sample}")

@@ -8,15 +8,15 @@ import re
 _FAMILIES = {
     "openai": r"gpt|chatgpt|o[134](?:-|$)|davinci|text-davinci",
     "anthropic": r"claude",
-    "google": r"gemini|gemma|palm|bard",
-    "meta": r"llama|vicuna|alpaca",
-    "mistral": r"mistral|mixtral|ministral|codestral|magistral",
+    "google": r"gemini|(?:code|med)?gemma|palm|bard",
+    "meta": r"(?:code)?llama|vicuna|alpaca",
+    "mistral": r"mistral|mixtral|ministral|pixtral|codestral|devstral|magistral",
     "qwen": r"qwen|qwq",
     "deepseek": r"deepseek",
     "cohere": r"command|aya",
     "xai": r"grok",
     "microsoft": r"phi-?\d|wizardlm",
-    "zhipu": r"glm",
+    "zhipu": r"(?:chat)?glm",
     "moonshot": r"kimi",
     "amazon": r"nova|titan",
 }
@@ -24,6 +24,10 @@ _PATTERNS = {family: re.compile(rf"(?:^|[^a-z])(?:{pattern})") for family, patte
 
 
 def family(model: str) -> str:
-    """The family of a model by its name, e.g. `openai` for `azure/gpt-5-mini`; `""` where the name tells nothing."""
+    """The family of a model by its name, e.g. `openai` for `azure/gpt-5-mini`; `""` where the name tells nothing.
+
+    Of several names the first counts: a `deepseek-r1-distill-llama` talks as its teacher does.
+    """
     name = model.lower().rpartition("/")[2]
-    return next((family for family, pattern in _PATTERNS.items() if pattern.search(name)), "")
+    found = [(match.start(), family) for family, pattern in _PATTERNS.items() if (match := pattern.search(name))]
+    return min(found, default=(0, ""))[1]

@@ -79,7 +79,7 @@ def read_source(text: str, path: str, *, head_needed: bool) -> Source:
     except tomllib.TOMLDecodeError as error:
         what, _, place = str(error).partition(" (at ")
         at = re.match(r"line (\d+)", place)
-        raise TemplateError(f"{what}. The head is TOML.", path=path, line=int(at[1]) + 1 if at else end + 1) from None
+        raise TemplateError(f"{what}. The head is TOML.", path=path, line=int(at[1]) + 1 if at else end) from None
     return Source(path, text, head, "\n".join(lines[end + 1 :]), end + 2)
 
 
@@ -102,12 +102,12 @@ def verdict_format(source: Source) -> VerdictFormat:
         raise source.error(message, source.line_of("answer"))
     return VerdictFormat(
         kind=cast("Kind", kind),
-        answers=_answers(source),
         which=cast("Which", _one_of(source, "which", get_args(Which), "last")),
         reasoning_field=reasoning,
         answer_field=answer,
         pattern=_pattern(source) if kind == "pattern" else "",
         soft=source.switch("soft", default=True),
+        answers=_answers(source),
     )
 
 

@@ -17,7 +17,7 @@ from aifeedback.errors import CriticGone, InputError, StopRun
 from aifeedback.files import Reader
 from aifeedback.jsontext import dumps, loads
 from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
-from aifeedback.lanes import CriticSettings, LaneSettings, check, open_lanes
+from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, open_lanes
 from aifeedback.ordered import Ordered, Row
 from aifeedback.publish import STDOUT, Output, check_distinct, open_output
 from aifeedback.records import Invalid, Label, Pair
@@ -88,7 +88,10 @@ async def run_job(
     """
     started = time.monotonic()
     check(job.critics, environment)
-    check_distinct(job.inputs, [("-o", job.output), ("--rest", job.rest), ("--summary", job.summary), ("--store", str(job.store or ""))])
+    check_distinct(
+        job.inputs,
+        [("-o", job.output), ("--rest", job.rest), ("--summary", job.summary), ("--store", str(job.store or ""))],
+    )
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
     with contextlib.closing(Store(job.store, note=note)) as store, _outputs(job, note) as outputs:
@@ -117,6 +120,8 @@ async def run_job(
             raise outcome.stopped
         summary = _summary(job, outputs.tally, outcome, reader, time.monotonic() - started)
         outputs.finish(summary)
+        if BUILTIN in job.critic_name.split("+"):
+            note("builtin looks at surface features only: it is there to try the tool, and a real critic must beat it.")
     return JobResult(summary, outputs.tally, outcome.stopped)
 
 
@@ -134,7 +139,11 @@ def usable(reader: Reader, inputs: Sequence[str]) -> Iterator[list[Pair | Invali
     if not lines:
         raise InputError(f"{names}: no pairs in it. One JSON object a line is expected.")
     if not usable and first is not None:
-        raise InputError(f"none of the {lines} lines is a usable pair; this is the first: {first.reason}", file=first.file, line=first.line)
+        raise InputError(
+            f"none of the {lines} lines is a usable pair; this is the first: {first.reason}",
+            file=first.file,
+            line=first.line,
+        )
 
 
 class _Outputs:
@@ -200,12 +209,16 @@ class _Outputs:
         """A labelled line as it goes out: a loader that has made up its mind about the types must not fail on it."""
         self._meta_shapes.add(row.meta_shape)
         if len(self._meta_shapes) == 2:
-            self._warn('"meta" changes its shape within the file, and a loader that infers types may fail on that. --meta text writes it as text, and asks nothing anew.')
+            self._warn(
+                '"meta" changes its shape within the file, and a loader that infers types may fail on that. --meta text writes it as text, and asks nothing anew.'
+            )
             self._meta_shapes.add(0)  # said once
         self._votes = self._votes or (row.votes and self._written < _LOADER_LOOKS_AT)
         data = row.data
         if row.votes and not self._votes:
-            self._warn('"votes" begin far into the file, where a loader has taken their list for empty: the output leaves them out ("gold" keeps their majority).')
+            self._warn(
+                '"votes" begin far into the file, where a loader has taken their list for empty: the output leaves them out ("gold" keeps their majority).'
+            )
             data = _without_votes(data)
         self._written += len(data)
         return data
@@ -251,7 +264,12 @@ def _summary(job: Job, tally: Tally, outcome: Outcome, reader: Reader, seconds: 
     return {
         **tally.counts(),
         "requests": {"sent": counts.sent, "retried": counts.retried, "from_store": counts.from_store},
-        "tokens": {"input": counts.input, "cached": counts.cached, "output": counts.output, "reasoning": counts.reasoning},
+        "tokens": {
+            "input": counts.input,
+            "cached": counts.cached,
+            "output": counts.output,
+            "reasoning": counts.reasoning,
+        },
         "cost_usd": None,
         "seconds": round(seconds, 3),
         **tally.rates(),

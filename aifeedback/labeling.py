@@ -26,9 +26,9 @@ Emit = Callable[[int, Label | Invalid], None]
 class LabelSettings:
     """What a labelling run was told, beside its critics and its template. `limit` 0 is all pairs."""
 
-    ask: AskSettings = AskSettings()
-    reconcile: ReconcileSettings = ReconcileSettings()
-    asking: AskingSettings = AskingSettings()
+    ask: AskSettings = field(default_factory=AskSettings)
+    reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
+    asking: AskingSettings = field(default_factory=AskingSettings)
     limit: int = 0
     reask_unparsed: bool = False
 
@@ -135,7 +135,9 @@ class Labeling:
                 break
         self.progress.input_done = True
 
-    def _questions(self, position: int, item: Pair | Invalid) -> Iterator[tuple[int, Question, Callable[[Reply | GiveUp], None]]]:
+    def _questions(
+        self, position: int, item: Pair | Invalid
+    ) -> Iterator[tuple[int, Question, Callable[[Reply | GiveUp], None]]]:
         """What must be asked about one input position; nothing where its outcome is already clear."""
         settled = item if isinstance(item, Invalid) else self._without_asking(item)
         questions: list[Question] = []

@@ -64,7 +64,11 @@ async def open_lanes(
             elif critic.endpoint.critic == BUILTIN:
                 lanes.append(_builtin(context))
             else:
-                lanes.append(await _endpoint(critic, ask, settings, stack, store=store, environment=environment, context=context, note=note))
+                lanes.append(
+                    await _endpoint(
+                        critic, ask, settings, stack, store=store, environment=environment, context=context, note=note
+                    )
+                )
         yield lanes
 
 
@@ -75,12 +79,14 @@ def check(critics: Sequence[CriticSettings | Critic], environment: Mapping[str, 
             resolve(critic.endpoint, environment)
 
 
-def asked_of(critic: CriticSettings | Critic, ask: AskSettings, environment: Mapping[str, str], context: Mapping[str, str]) -> Asked:
+def asked_of(
+    critic: CriticSettings | Critic, ask: AskSettings, environment: Mapping[str, str], context: Mapping[str, str]
+) -> Asked:
     """Under what a critic's replies are kept. Raises SettingsError."""
     if not isinstance(critic, CriticSettings):
         return _asked(f"object:{critic.name}", critic.name, ask, {}, context)
     if critic.endpoint.critic == BUILTIN:
-        from aifeedback.critics.builtin import MODEL  # noqa: PLC0415 - only where it is asked
+        from aifeedback.critics.builtin import MODEL
 
         return Asked(BUILTIN, MODEL, {}, context)
     # Looking up needs no key: it changes nothing in what was asked.
@@ -88,7 +94,9 @@ def asked_of(critic: CriticSettings | Critic, ask: AskSettings, environment: Map
     return _asked(address.identity, address.model, critic.over(ask), critic.endpoint.extra_body, context)
 
 
-def _asked(endpoint: str, model: str, ask: AskSettings, extra_body: Mapping[str, object], context: Mapping[str, str]) -> Asked:
+def _asked(
+    endpoint: str, model: str, ask: AskSettings, extra_body: Mapping[str, object], context: Mapping[str, str]
+) -> Asked:
     parameters = {
         "temperature": ask.effective_temperature,
         "max_tokens": ask.max_tokens,
@@ -104,7 +112,7 @@ def _own(critic: Critic, ask: AskSettings, settings: LaneSettings, context: Mapp
 
 
 def _builtin(context: Mapping[str, str]) -> Lane:
-    from aifeedback.critics.builtin import MODEL, BuiltinCritic  # noqa: PLC0415 - only where it is asked
+    from aifeedback.critics.builtin import MODEL, BuiltinCritic
 
     return Lane(BuiltinCritic(), Asked(BUILTIN, MODEL, {}, context), Pace(4))
 
@@ -120,9 +128,9 @@ async def _endpoint(
     context: Mapping[str, str],
     note: Callable[[str], None],
 ) -> Lane:
-    from aifeedback.critics.endpoint import EndpointCritic  # noqa: PLC0415 - 0.2 s of HTTP, only where it is used
-    from aifeedback.endpoints.chat import ChatParameters  # noqa: PLC0415
-    from aifeedback.endpoints.features import Features, remembered  # noqa: PLC0415
+    from aifeedback.critics.endpoint import EndpointCritic
+    from aifeedback.endpoints.chat import ChatParameters
+    from aifeedback.endpoints.features import Features, remembered
 
     address = resolve(critic.endpoint, environment)
     own = critic.over(ask)
@@ -133,7 +141,9 @@ async def _endpoint(
 
     endpoint = EndpointCritic(
         address,
-        ChatParameters(address.model, own.effective_temperature, own.max_tokens, own.reasoning_effort, critic.endpoint.extra_body),
+        ChatParameters(
+            address.model, own.effective_temperature, own.max_tokens, own.reasoning_effort, critic.endpoint.extra_body
+        ),
         timeout_s=settings.timeout_s,
         connections=settings.concurrency,
         features=remembered(store.learnt(address.identity, address.model)),

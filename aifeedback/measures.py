@@ -64,7 +64,7 @@ class ClusteredRate:
         residual = self.hits2 - 2 * p * self.hits_n + p * p * self.n2
         independent = self.n * p * (1 - p)
         if self.clusters < 2 or independent <= 0:
-            return wilson(round(p * self.clusters), self.clusters)
+            return _wilson(p, self.clusters)
         effect = residual * self.clusters / (self.clusters - 1) / independent
         # A critic that is fair to the places answers the two orders oppositely: the effect may be far below 1, or 0.
         return _wilson(p, self.n / max(effect, 1 / self.n))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aifeedback.errors import TemplateError
 from aifeedback.front_matter import criteria_head, near, read_source
-from aifeedback.jsontext import loads
+from aifeedback.jsontext import loads, scrub
 from aifeedback.records import Content, Message, Pair
 from aifeedback.templates import Criteria, Example, Template, parse_template
 
@@ -40,7 +40,7 @@ def find_template(name_or_path: str) -> Template:
         file = _prompts().joinpath(f"{name_or_path}.md")
         return parse_template(file.read_text("utf-8"), name_or_path, str(file))
     path = Path(name_or_path)
-    if not path.is_file():
+    if not _is_file(path):
         hint = near(name_or_path, names())
         message = f'no template "{name_or_path}".{hint} Ours are {", ".join(names())}; or give the path of your own.'
         raise TemplateError(message)
@@ -59,12 +59,22 @@ def find_criteria(spec: str) -> Criteria:
     if text.startswith("@"):
         path = Path(text[1:])
         return _criteria(_read(path), path.stem, str(path))
-    if len(text.split()) > 1 or len(text) > _LONGEST_NAME:
+    if not _is_a_name(text):
+        text = scrub(text)
         title = " ".join(text.split())
         return Criteria(title if len(title) <= _LONGEST_NAME else f"{title[: _LONGEST_NAME - 1].rstrip()}…", text)
-    hint = f' For a file, write "@{text}".' if text and Path(text).is_file() else near(text, criteria_names())
+    hint = f' For a file, write "@{text}".' if _is_file(Path(text)) else near(text, criteria_names())
     ours = ", ".join(criteria_names())
     raise TemplateError(f'no criteria "{text}".{hint} Ours are {ours}; or give @FILE, or a sentence in quotes.')
+
+
+def _is_a_name(text: str) -> bool:
+    """Whether a text is so short, or so much like a path, that nobody means it as criteria."""
+    if _is_file(Path(text)):
+        return True
+    if len(text.split()) > 1:
+        return False
+    return "/" in text or text.endswith((".md", ".txt")) or (text.isascii() and len(text) <= _LONGEST_NAME)
 
 
 def read_examples(path: str) -> tuple[Example, ...]:
@@ -147,6 +157,13 @@ def _criteria(text: str, name: str, path: str) -> Criteria:
     if not body:
         raise file.error("no criteria in this file. Say below the head what makes a response better.", file.body_line)
     return Criteria(name, body, title, source)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text too long, or with characters that no path has
+        return False
 
 
 def _read(path: Path) -> str:

@@ -92,7 +92,9 @@ class FileOutput:
                 _lock(stream)
             except OSError as error:
                 stream.close()
-                raise OutputError(f"{self._target} is being written by another run. Wait for it, or choose another -o.") from error
+                raise OutputError(
+                    f"{self._target} is being written by another run. Wait for it, or choose another -o."
+                ) from error
             # The run that held the lock may have renamed the file away in between.
             with contextlib.suppress(OSError):
                 if os.fstat(stream.fileno()).st_ino == self._partial.stat().st_ino:
@@ -135,13 +137,15 @@ def _with_newlines(lines: Iterable[bytes]) -> Iterable[bytes]:
 
 def _lock(stream: BinaryIO) -> None:
     if sys.platform != "win32":
-        import fcntl  # noqa: PLC0415 - does not exist elsewhere
+        import fcntl
 
         fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _unwritable(path: str, error: OSError) -> OutputError:
-    return OutputError(f"{path} can't be written: {error.strerror or error}. Make room or choose another place, and run the same command again: no reply is lost.")
+    return OutputError(
+        f"{path} can't be written: {error.strerror or error}. Make room or choose another place, and run the same command again: no reply is lost."
+    )
 
 
 def rest_path(output: str) -> str:

@@ -19,7 +19,9 @@ class Shaper:
 
     def refuse(self, pair: Pair) -> str:
         """Why `pair` can't be written in this file's shape; `""` where it can. The first pair fixes the shape."""
-        dialogue = bool(pair.system) or not all(isinstance(part, str) for part in (pair.prompt, pair.response_a, pair.response_b))
+        dialogue = bool(pair.system) or not all(
+            isinstance(part, str) for part in (pair.prompt, pair.response_a, pair.response_b)
+        )
         if self._messages is None:
             self._messages = dialogue
         if dialogue and not self._messages:
@@ -48,7 +50,9 @@ def identical(pair: Pair) -> bool:
     return as_messages(pair.response_a, "assistant") == as_messages(pair.response_b, "assistant")
 
 
-def labelled_row(label: Label, critic: str, template: str, criteria: str, shaper: Shaper, settings: OutputSettings) -> bytes:
+def labelled_row(
+    label: Label, critic: str, template: str, criteria: str, shaper: Shaper, settings: OutputSettings
+) -> bytes:
     """A labelled pair as a line without its newline."""
     pair = label.pair
     assert label.chosen is not None and label.rejected is not None, "a labelled pair has a winner"  # noqa: PT018
@@ -155,7 +159,7 @@ def _meta(pair: Pair, settings: OutputSettings) -> object:
 
 def _input(pair: Pair) -> dict[str, object]:
     """The pair in the input's own form `pair`, so that it can be labelled again."""
-    return {
+    ours: dict[str, object] = {
         "id": pair.id,
         "prompt": _plain(pair.prompt),
         "response_a": _plain(pair.response_a),
@@ -166,8 +170,9 @@ def _input(pair: Pair) -> dict[str, object]:
         "votes": list(pair.votes),
         "model_a": pair.model_a,
         "model_b": pair.model_b,
-        **pair.meta,
     }
+    # A field that the input's form had no use for may bear one of these names.
+    return ours | {name: value for name, value in pair.meta.items() if name not in ours}
 
 
 def _plain(content: Content | Iterable[Message]) -> object:

@@ -58,7 +58,9 @@ class AskSettings:
         if self.samples < 1:
             raise SettingsError(f"--samples {self.samples}: at least 1 is needed.")
         if self.samples > 1 and self.temperature == 0:
-            raise SettingsError("--samples above 1 with --temperature 0 asks the same thing again and again. Leave --temperature out or raise it.")
+            raise SettingsError(
+                "--samples above 1 with --temperature 0 asks the same thing again and again. Leave --temperature out or raise it."
+            )
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise SettingsError(f"--temperature {self.temperature} is not between 0 and 2.")
         if self.max_tokens < 1:

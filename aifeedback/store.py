@@ -112,10 +112,12 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{self.path.parent}: {error.strerror}. Choose another place with --store, or use --no-store.") from error
+            raise StoreError(
+                f"{self.path.parent}: {error.strerror}. Choose another place with --store, or use --no-store."
+            ) from error
         try:
             self._connection = self._open()
-        except _NotOurs as error:
+        except _NotOursError as error:
             aside = _set_aside(self.path)
             note(f"{self.path} {error}; it was set aside as {aside.name} and a new store was begun.")
             self._connection = self._open()
@@ -132,8 +134,8 @@ class Store:
             raise StoreError(f"{self.path}: {error}. Choose another place with --store, or use --no-store.") from error
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise _NotOurs(f"is no usable store ({error})") from error
-        except _NotOurs:
+            raise _NotOursError(f"is no usable store ({error})") from error
+        except _NotOursError:
             connection.close()
             raise
         return connection
@@ -153,7 +155,9 @@ class Store:
                 self._asked_ids.clear()
                 if self._connection.in_transaction:
                     self._connection.rollback()
-                raise StoreError(f"{self.path}: {error}. What was committed is kept; run the same command again once this is mended.") from error
+                raise StoreError(
+                    f"{self.path}: {error}. What was committed is kept; run the same command again once this is mended."
+                ) from error
 
     def find(self, keys: Sequence[Key]) -> dict[bytes, Reply]:
         """The stored replies among `keys`, by digest."""
@@ -174,7 +178,15 @@ class Store:
             connection.executemany(
                 "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (key.digest, self._asked_id(connection, asked), key.messages, key.pair, key.sample, now, _pack(reply))
+                    (
+                        key.digest,
+                        self._asked_id(connection, asked),
+                        key.messages,
+                        key.pair,
+                        key.sample,
+                        now,
+                        _pack(reply),
+                    )
                     for key, asked, reply in entries
                 ],
             )
@@ -192,13 +204,17 @@ class Store:
     def learnt(self, endpoint: str, model: str) -> Mapping[str, object]:
         """What earlier runs learnt about an endpoint's features; empty where nothing is known."""
         with self._using() as connection:
-            row = connection.execute("SELECT features FROM learnt WHERE endpoint = ? AND model = ?", (endpoint, model)).fetchone()
+            row = connection.execute(
+                "SELECT features FROM learnt WHERE endpoint = ? AND model = ?", (endpoint, model)
+            ).fetchone()
         return dict(orjson.loads(row[0])) if row else {}
 
     def learn(self, endpoint: str, model: str, features: Mapping[str, object]) -> None:
         """Keep what was learnt about an endpoint's features."""
         with self._using() as connection:
-            connection.execute("INSERT OR REPLACE INTO learnt VALUES (?, ?, ?)", (endpoint, model, orjson.dumps(features).decode()))
+            connection.execute(
+                "INSERT OR REPLACE INTO learnt VALUES (?, ?, ?)", (endpoint, model, orjson.dumps(features).decode())
+            )
 
     def rows(self) -> Iterator[Row]:
         """Every stored reply's facets, without the reply."""
@@ -219,7 +235,7 @@ class Store:
         self._asked_ids.clear()
 
 
-class _NotOurs(Exception):
+class _NotOursError(Exception):
     """The file is there, but it is not a store of this version."""
 
 
@@ -227,11 +243,13 @@ def _prepare(connection: sqlite3.Connection) -> None:
     """Make a new file a store, or see that an old one is one."""
     connection.execute("PRAGMA busy_timeout = 60000")
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    application, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
     if tables and application != _APPLICATION_ID:
-        raise _NotOurs("is a SQLite file of something else")
+        raise _NotOursError("is a SQLite file of something else")
     if tables and version != _VERSION:
-        raise _NotOurs(f"is a store of version {version}, this program writes version {_VERSION}")
+        raise _NotOursError(f"is a store of version {version}, this program writes version {_VERSION}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     if not tables:

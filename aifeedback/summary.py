@@ -64,7 +64,9 @@ class Tally:
         if len(label.order_p_a) == 2:
             self.consistent.add(len({_side(p) for p in label.order_p_a.values()}) == 1)
         decided = [v for v in label.verdicts if v.p_a is not None and v.p_a != 0.5]
-        self.first_shown.add(sum((v.p_a or 0.0) > 0.5 if v.order is Order.AB else (v.p_a or 0.0) < 0.5 for v in decided), len(decided))
+        self.first_shown.add(
+            sum((v.p_a or 0.0) > 0.5 if v.order is Order.AB else (v.p_a or 0.0) < 0.5 for v in decided), len(decided)
+        )
         if label.pair.gold in {"a", "b"} and label.status not in {Status.UNASKED, Status.INVALID}:
             self._add_gold(label)
 
@@ -90,7 +92,11 @@ class Tally:
 
     def counts(self) -> dict[str, int]:
         """Pairs by what became of them; `read` is the sum of all others."""
-        return {"read": self.read, "labeled": self.labeled, **{status.value: self.statuses[status] for status in Status}}
+        return {
+            "read": self.read,
+            "labeled": self.labeled,
+            **{status.value: self.statuses[status] for status in Status},
+        }
 
     def rates(self) -> dict[str, object]:
         """What the labels say about the critic, each rate with its 95% interval beside it."""
@@ -123,7 +129,9 @@ class Tally:
     @property
     def troubled(self) -> int:
         """Pairs that `--max-failed` counts: failed, unparsed, too long or invalid."""
-        return sum(self.statuses[status] for status in (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.INVALID))
+        return sum(
+            self.statuses[status] for status in (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.INVALID)
+        )
 
 
 def _side(p_a: PA) -> int:

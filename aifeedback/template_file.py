@@ -189,10 +189,9 @@ def _split(file: Source) -> list[tuple[str, str, int]]:
     if roles == [""]:
         roles = ["user"]
     if roles not in (["user"], ["system", "user"]):
+        parts = ", ".join(role or "text" for role in roles) or "none"
         message = "the body is one <!-- user --> part, or a <!-- system --> part before it, with no text above them."
-        raise file.error(
-            f"{message} Parts found: {', '.join(role or 'text' for role in roles) or 'none'}.", file.body_line
-        )
+        raise file.error(f"{message} Parts found: {parts}.", file.body_line)
     return [(role, "\n".join(lines), line) for role, (_, lines, line) in zip(roles, found, strict=True)]
 
 
@@ -207,9 +206,10 @@ def _compiled(file: Source, role: str, text: str, line: int) -> Part:
         tree = jinja.parse(body)
         compiled = jinja.from_string(body)
     except TemplateSyntaxError as error:
-        raise file.error(
-            f"{(error.message or 'syntax').rstrip('.')}. See the syntax of Jinja templates.", line + error.lineno - 1
-        ) from None
+        message = f"{(error.message or 'syntax').rstrip('.')}. See the syntax of Jinja templates."
+        raise file.error(message, line + error.lineno - 1) from None
+    except (RecursionError, SyntaxError, ValueError) as error:  # nested too deep, or a number without end
+        raise file.error(f"Jinja can't compile this part: {error}. Write it more simply.", line) from None
     if any(True for _ in meta.find_referenced_templates(tree)):
         raise file.error("a template is one file: include, import and extends don't work here. Copy the text.", line)
     names = meta.find_undeclared_variables(tree) - jinja.globals.keys()

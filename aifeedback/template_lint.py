@@ -24,7 +24,8 @@ _EXPLAIN_LINE = re.compile(rf"^\W*(?:\d+\W+)?{_EXPLAIN}\W*:", re.IGNORECASE | re
 _OWN_FENCE = re.compile(r"^[ \t]*<{3,}[^<>\n]+>{3,}[ \t]*$", re.MULTILINE)
 _OF_THE_PAIR = re.compile(rf"\{{[{{%][^}}]*\b(?:{'|'.join(OF_THE_PAIR)})\b[^}}]*\}}+")
 _FENCED_VARIABLE = re.compile(r"\{\{\s*(?:(?:prompt|first|second|reference|system)\s*\}\}|[^}]*\bfence\()")
-_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
+_VARIABLE = re.compile(r"\{\{.*?\}\}")
+_TAG = re.compile(r"\{%.*?%\}|\{#.*?#\}")
 _LONG_TAIL = 400
 _FENCED = {"prompt", "first", "second", "reference", "system"}
 _NUMBERS = {"length", "count", "wordcount"}
@@ -68,13 +69,13 @@ def _fields(template: Template, advice: str) -> Iterator[Remark]:
     if answer < reasoning:
         text = f'"{answer}" comes before "{reasoning}" in the alphabet, and some endpoints sort fields. Rename one.'
         yield Remark(1, text)
-    for part in template.parts:
-        places = {field: part.text.find(f'"{field}"') for field in (reasoning, answer)}
-        if places[answer] >= 0 and not 0 <= places[reasoning] < places[answer]:
-            text = f'"{answer}" stands before "{reasoning}". {advice}.'
-            yield _remark(part, places[answer], text)
-    if not any(f'"{field}"' in part.text for part in template.parts for field in (reasoning, answer)):
-        yield _remark(template.parts[0], 0, f'the fields "{reasoning}" and "{answer}" are never named. Show the JSON.')
+    named = re.compile(rf'"({re.escape(answer)}|{re.escape(reasoning)})"')
+    found = [(part, match) for part in template.parts for match in named.finditer(part.text)]
+    if not any(match[1] == reasoning for _, match in found):
+        line = template.parts[0].line
+        yield Remark(line, f'the field "{reasoning}" is never named. Show the JSON that you want, "{reasoning}" first.')
+    elif found[0][1][1] == answer:
+        yield _remark(found[0][0], found[0][1].start(), f'"{answer}" stands before "{reasoning}". {advice}.')
 
 
 def _silent(template: Template) -> Iterator[Remark]:
@@ -110,7 +111,7 @@ def _unfenced(template: Template) -> Iterator[Remark]:
                     text = 'data is printed without a fence, or changed with it. Write {{ first.text | ... | fence("NAME") }}.'
                     yield Remark(part.line + shown.lineno - 1, text)
         for number, line in enumerate(part.text.split("\n"), part.line):
-            if _FENCED_VARIABLE.search(line) and _TAG.sub("", line, count=1).strip():
+            if _FENCED_VARIABLE.search(line) and _VARIABLE.sub("", _TAG.sub("", line), count=1).strip():
                 yield Remark(number, "a fence needs lines of its own. Write the variable alone on its line.")
         for own in _OWN_FENCE.finditer(part.text):
             yield _remark(part, own.start(), "this looks like a fence, and is none. Variables bring their own.")

@@ -20,10 +20,15 @@ from aifeedback.verdicts import read_verdict, write_answer
 CORPUS = Path(__file__).parent / "corpus" / "hostile_responses.jsonl"
 HOSTILE = [json.loads(line) for line in CORPUS.read_bytes().split(b"\n") if line]
 HOSTILE_TEXTS = [row["text"] for row in HOSTILE]
-BLOCK = re.compile(r"^<<<(?P<name>[^<>\n]+) (?P<code>[0-9a-f]{12})>>>\n(?P<text>.*?)\n<<<END (?P=name) (?P=code)>>>$", re.S | re.M)
-FENCE = re.compile(r"^[ \t]*<{3,}[^<>\n]+>{3,}[ \t]*$", re.M)
+BLOCK = re.compile(
+    r"^<<<(?P<name>[^<>\n]+) (?P<code>[0-9a-f]{12})>>>\n(?P<text>.*?)\n<<<END (?P=name) (?P=code)>>>$",
+    re.DOTALL | re.MULTILINE,
+)
+FENCE = re.compile(r"^[ \t]*<{3,}[^<>\n]+>{3,}[ \t]*$", re.MULTILINE)
 BOTH = (Order.AB, Order.BA)
-NAMES = {name: ("OUTPUT (a)", "OUTPUT (b)") if name == "statement" else ("RESPONSE A", "RESPONSE B") for name in names()}
+NAMES = {
+    name: ("OUTPUT (a)", "OUTPUT (b)") if name == "statement" else ("RESPONSE A", "RESPONSE B") for name in names()
+}
 
 
 @pytest.fixture(scope="module", params=names())
@@ -42,7 +47,9 @@ def outside(question: Question) -> list[tuple[str, str]]:
 
 
 def structure_holds(renderer: Renderer, template: str, pair: Pair) -> None:
-    harmless = Pair("h", "What is 1 + 1?", "Two.", "Three.", system=pair.system and "s", reference=pair.reference and "r")
+    harmless = Pair(
+        "h", "What is 1 + 1?", "Two.", "Three.", system=pair.system and "s", reference=pair.reference and "r"
+    )
     for question, plain in zip(renderer.questions(pair, BOTH), renderer.questions(harmless, BOTH), strict=True):
         assert outside(question) == outside(plain)
         user = question.messages[-1].content
@@ -81,7 +88,9 @@ def test_a_hostile_prompt_reference_or_system_prompt_changes_no_structure(
 def test_hostile_turns_and_roles_forge_no_line_of_a_dialogue(hostile: dict[str, str]):
     text = hostile["text"]
     turns = (Message("user", text), Message(text, "x"), Message("assistant", text), Message("user", "end"))
-    (question,) = Renderer(find_template("tags"), find_criteria("helpful")).questions(Pair("x", turns, "1", "2"), BOTH[:1])
+    (question,) = Renderer(find_template("tags"), find_criteria("helpful")).questions(
+        Pair("x", turns, "1", "2"), BOTH[:1]
+    )
     user = question.messages[-1].content
     code = BLOCK.search(user)["code"]  # type: ignore[index]
     turn_lines = [line for line in user.split("\n") if line.startswith("<<<") and line.endswith(f" TURN {code}>>>")]
@@ -91,12 +100,15 @@ def test_hostile_turns_and_roles_forge_no_line_of_a_dialogue(hostile: dict[str, 
     assert user.count(code) == 6 + 4
 
 
-@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda row: row["id"])
-def test_the_reading_depends_on_the_reply_alone(renderer: Renderer, hostile: dict[str, str]):
-    (question,) = renderer.questions(Pair("x", "p", hostile["text"], "other"), BOTH[:1])
-    answer = write_answer(question.format, "second", "The second is right.")
-    assert read_verdict(Reply(answer), question.format).p_first == question.format.answers[question.format.answer("second")]
-    assert read_verdict(Reply(""), question.format).status is Status.UNPARSED
+def test_the_reading_depends_on_the_reply_alone(renderer: Renderer):
+    """The same reply to 155 hostile pairs is read alike, and no reply is never a verdict."""
+    plain = renderer.questions(Pair("x", "p", "one", "other"), BOTH[:1])[0].format
+    reply = Reply(write_answer(plain, "second", "The second is right."))
+    for text in HOSTILE_TEXTS:
+        (question,) = renderer.questions(Pair("x", "p", text, "other"), BOTH[:1])
+        assert question.format == plain
+        assert read_verdict(reply, question.format).p_first == plain.answers[plain.answer("second")]
+    assert read_verdict(Reply(""), plain).status is Status.UNPARSED
 
 
 @pytest.mark.parametrize(
@@ -167,7 +179,13 @@ def test_ordinary_text_is_shown_as_it_is(text: str):
     assert neutralise(text) == text
 
 
-@given(st.lists(st.sampled_from(["<", ">", "<<<", ">>>", "|", "s", "/", "[", "]", "INST", "im_end", "A 0", "\n", " ", "SYS", "x<<<"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["<", ">", "<<<", ">>>", "|", "s", "/", "[", "]", "INST", "im_end", "A 0", "\n", " ", "SYS", "x<<<"]
+        )
+    )
+)
 def test_neutralising_twice_is_neutralising_once(pieces: list[str]):
     once = neutralise("".join(pieces))
     assert neutralise(once) == once

@@ -29,6 +29,12 @@ FORMATS = {
     "claim": VerdictFormat("claim", answers({"Output (a)": 1.0, "Output (b)": 0.0})),
     "pattern": VerdictFormat("pattern", answers({"A": 1.0, "B": 0.0}), pattern=r"Verdict:\s*(\S+)"),
 }
+SAYABLE = [
+    (name, place)
+    for name in ("json", "letter", "tags", "arena", "claim")
+    for place in ("first", "second", "tie")
+    if (name, place) != ("claim", "tie")
+]
 OBJECT = '{"analysis": "A is right.", "verdict": "A"}'
 CORPUS = [
     pytest.param(FORMATS[path.stem], row, id=f"{path.stem}: {row['name']}")
@@ -204,6 +210,9 @@ class TestRefusals:
     def test_are_not_seen_in_what_is_none(self, name: str, content: str):
         assert read(name, content).status is Status.UNPARSED
 
+    def test_are_seen_behind_thinking(self):
+        assert read("letter", "<think>Hm.</think>I'm sorry, but I can't help.").status is Status.REFUSED
+
     def test_a_verdict_outweighs_the_phrase(self):
         assert read("tags", "I cannot help but prefer B. I'm sorry, I can't assist with A. [[B]]").p_first == 0.0
 
@@ -227,14 +236,11 @@ class TestTheReason:
 
 
 class TestWritingAnAnswer:
-    @pytest.mark.parametrize("name", FORMATS.keys() - {"pattern"})
-    @pytest.mark.parametrize("place", ["first", "second", "tie"])
+    @pytest.mark.parametrize(("name", "place"), SAYABLE)
     @settings(max_examples=150, deadline=None)
     @given(data=st.data())
     def test_whatever_the_reasoning_it_is_read_back(self, name: str, place: str, data: st.DataObject):
         form = FORMATS[name]
-        if name == "claim" and place == "tie":
-            pytest.skip("claims offer no tie")
         text = write_answer(form, place, data.draw(FRAGMENTS))
         assert read_verdict(Reply(text), form).p_first == {"first": 1.0, "second": 0.0, "tie": 0.5}[place]
 
@@ -262,10 +268,50 @@ class TestWritingAnAnswer:
 
 
 PIECES = [
-    *("[[A]]", "[[B]]", "[[C]]", "[[D]]", "[[A>B]]", "[[B>>A]]", "[[", "]]", ", ", " or ", "A", "B", "tie", '"', "'", "\\"),
-    *("{", "}", '{"analysis": "', '", "verdict": "', '"verdict": null', OBJECT, "```json\n", "//", "/*", ":", "\n", " "),
+    *(
+        "[[A]]",
+        "[[B]]",
+        "[[C]]",
+        "[[D]]",
+        "[[A>B]]",
+        "[[B>>A]]",
+        "[[",
+        "]]",
+        ", ",
+        " or ",
+        "A",
+        "B",
+        "tie",
+        '"',
+        "'",
+        "\\",
+    ),
+    *(
+        "{",
+        "}",
+        '{"analysis": "',
+        '", "verdict": "',
+        '"verdict": null',
+        OBJECT,
+        "```json\n",
+        "//",
+        "/*",
+        ":",
+        "\n",
+        " ",
+    ),
     *("Output (a)", "Output (b)", " is better", ". ", "not ", "if ", "Verdict: ", "Response A is better", "neither "),
-    *("<think>", "</think>", "<|channel|>", "final<|message|>", "◁think▷", "I'm sorry, but I can't help.", "?", "\ud800", "，"),
+    *(
+        "<think>",
+        "</think>",
+        "<|channel|>",
+        "final<|message|>",
+        "◁think▷",
+        "I'm sorry, but I can't help.",
+        "?",
+        "\ud800",
+        "，",
+    ),
 ]
 FRAGMENTS = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=12).map("".join),

@@ -57,7 +57,9 @@ def load(path: Path | None) -> Config:
     return Config(path, data, commands, critics)
 
 
-def defaults(config: Config, command: str, flags: Mapping[str, Flag], known: frozenset[str], environment: Mapping[str, str]) -> dict[str, object]:
+def defaults(
+    config: Config, command: str, flags: Mapping[str, Flag], known: frozenset[str], environment: Mapping[str, str]
+) -> dict[str, object]:
     """Default values for a command's parameters: the file's, under the environment's.
 
     `flags`: the command's options by name (`min-preference`); `known`: those of all commands.
@@ -85,7 +87,7 @@ def _from_file(config: Config, flag: Flag, value: object) -> object:
             return [f"{key}={item}" for key, item in value.items()]
         return value if isinstance(value, list) else [value]
     if isinstance(value, dict | list):
-        import json  # noqa: PLC0415
+        import json
 
         return json.dumps(value)
     if flag.parameter in _PATHS and isinstance(value, str) and value != "-" and config.path is not None:

@@ -17,7 +17,18 @@ HINT = """no critic is named. For instance:
   aifeedback label pairs.jsonl --critic ollama/qwen3           (a model on this machine)
   aifeedback label pairs.jsonl --critic builtin                (no model, no key: to try the tool)"""
 
-_KEYS = {"critic", "base_url", "api_key_env", "headers", "query", "extra_body", "id", "temperature", "max_tokens", "reasoning_effort"}
+_KEYS = {
+    "critic",
+    "base_url",
+    "api_key_env",
+    "headers",
+    "query",
+    "extra_body",
+    "id",
+    "temperature",
+    "max_tokens",
+    "reasoning_effort",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,9 @@ class EndpointFlags:
     extra_body: str
 
 
-def critics(names: Sequence[str], flags: EndpointFlags, named: Mapping[str, Mapping[str, object]]) -> list[CriticSettings]:
+def critics(
+    names: Sequence[str], flags: EndpointFlags, named: Mapping[str, Mapping[str, object]]
+) -> list[CriticSettings]:
     """The critics that were named, in order. Raises SettingsError."""
     if not names:
         raise SettingsError(HINT)
@@ -44,16 +57,25 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
     if name not in named:
         if "/" not in name and name != BUILTIN:
             near = difflib.get_close_matches(name, [*named, BUILTIN], 1)
-            meant = f"Did you mean {near[0]}?" if near else "Write PROVIDER/MODEL, or name it under [critics.NAME] in aifeedback.toml."
+            meant = (
+                f"Did you mean {near[0]}?"
+                if near
+                else "Write PROVIDER/MODEL, or name it under [critics.NAME] in aifeedback.toml."
+            )
             raise SettingsError(f"--critic {name}: no such critic. {meant}")
         return CriticSettings(_endpoint(name, flags, {}))
     table = dict(named[name])
     for key in table:
         if key not in _KEYS:
             if is_secret(key):
-                raise SettingsError(f"[critics.{name}]: a key does not belong into aifeedback.toml. Name the variable that holds it: api_key_env.")
+                raise SettingsError(
+                    f"[critics.{name}]: a key does not belong into aifeedback.toml. Name the variable that holds it: api_key_env."
+                )
             near = difflib.get_close_matches(key, _KEYS, 1)
-            raise SettingsError(f"[critics.{name}]: unknown {key!r}. " + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(_KEYS))}."))
+            raise SettingsError(
+                f"[critics.{name}]: unknown {key!r}. "
+                + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(_KEYS))}.")
+            )
     temperature, max_tokens, effort = table.get("temperature"), table.get("max_tokens"), table.get("reasoning_effort")
     return CriticSettings(
         _endpoint(str(table.get("critic", name)), flags, table),
@@ -82,7 +104,9 @@ def _pairs(texts: Sequence[str], separator: str, flag: str) -> dict[str, str]:
         name, found_separator, value = text.partition(separator) if separator in text else text.partition("=")
         if not found_separator or not name.strip():
             shown = name.strip() or "?"
-            raise SettingsError(f"{flag} {shown}: not NAME{separator}VALUE. Write for instance {flag} {'X-Title: labels' if separator == ':' else 'api-version=2024-10-21'}.")
+            raise SettingsError(
+                f"{flag} {shown}: not NAME{separator}VALUE. Write for instance {flag} {'X-Title: labels' if separator == ':' else 'api-version=2024-10-21'}."
+            )
         found[name.strip()] = value.strip()
     return found
 
@@ -103,5 +127,5 @@ def _object(text: str) -> dict[str, object]:
     except ValueError as error:
         raise SettingsError(f"--extra-body is no JSON: {error}.") from error
     if not isinstance(value, dict):
-        raise SettingsError('--extra-body is no JSON object. Write for instance --extra-body \'{"top_p": 0.9}\'.')
+        raise SettingsError("--extra-body is no JSON object. Write for instance --extra-body '{\"top_p\": 0.9}'.")
     return value

@@ -29,43 +29,87 @@ Common options (-q, -v, --debug, --log-json, --config FILE) may stand anywhere; 
 _INPUT, _CRITIC, _ASKING, _LABELS, _OUTPUT = "Input", "Critic", "Asking", "Labels", "Output"
 
 
-def label(  # noqa: PLR0913 - one parameter a flag
+def label(
     ctx: typer.Context,
     *,
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", help="JSON Lines files, .gz too; - or nothing is stdin.")] = None,
-    critic: Annotated[list[str] | None, typer.Option(help="PROVIDER/MODEL, a name from aifeedback.toml, or builtin. Several are averaged.")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="JSON Lines files, .gz too; - or nothing is stdin.")
+    ] = None,
+    critic: Annotated[
+        list[str] | None,
+        typer.Option(help="PROVIDER/MODEL, a name from aifeedback.toml, or builtin. Several are averaged."),
+    ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Labelled pairs; - is stdout.")] = "-",
-    rest: Annotated[str | None, typer.Option(metavar="PATH", help="Pairs without a label; default: beside the output.")] = None,
+    rest: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Pairs without a label; default: beside the output.")
+    ] = None,
     summary: Annotated[str, typer.Option(metavar="PATH", help="The summary as JSON.")] = "",
-    format: Annotated[Literal["pair", "candidates", "preference", "transcript", "alpaca", "ultrafeedback"] | None, typer.Option(help="Form of the input; default: recognised from each record.")] = None,  # noqa: A002 - the flag's name
-    map: Annotated[list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Rename fields: --map prompt=question,response_a=answer1.")] = None,  # noqa: A002 - the flag's name
-    pairs: Annotated[Literal["all", "adjacent", "best-worst"], typer.Option(help="How candidates become pairs.")] = "all",
+    format: Annotated[
+        Literal["pair", "candidates", "preference", "transcript", "alpaca", "ultrafeedback"] | None,
+        typer.Option(help="Form of the input; default: recognised from each record."),
+    ] = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OURS=THEIRS", help="Rename fields: --map prompt=question,response_a=answer1."),
+    ] = None,
+    pairs: Annotated[
+        Literal["all", "adjacent", "best-worst"], typer.Option(help="How candidates become pairs.")
+    ] = "all",
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="Label only the first N pairs; 0 is all.")] = 0,
-    template: Annotated[str, typer.Option(metavar="NAME|PATH", help="How to ask; see aifeedback prompts list.")] = "pairwise",
+    template: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="How to ask; see aifeedback prompts list.")
+    ] = "pairwise",
     criteria: Annotated[str, typer.Option(metavar="NAME|TEXT|@FILE", help="What is better.")] = "helpful",
     examples: Annotated[str, typer.Option(metavar="FILE", help="Few-shot examples as JSON Lines.")] = "",
     orders: Annotated[Literal["both", "ab", "ba"], typer.Option(help="Which response is shown first.")] = "both",
     samples: Annotated[int, typer.Option(min=1, metavar="N", help="Times each question is asked.")] = 1,
     temperature: Annotated[float | None, typer.Option(help="Default 0; 1.0 with --samples above 1.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Longest reply.")] = 2048,
-    reasoning_effort: Annotated[str, typer.Option(metavar="LEVEL", help="For reasoning models: low, medium, high.")] = "",
-    on_conflict: Annotated[Literal["drop", "tie", "soft"], typer.Option(help="What becomes of a pair whose two orders disagree.")] = "drop",
-    min_preference: Annotated[float, typer.Option(metavar="P", help="Labels below P(chosen is better) go to the rest.")] = 0.5,
-    shape: Annotated[Literal["auto", "strings", "messages"], typer.Option(help="Prompts and responses in the output; auto follows the first pair.")] = "auto",
-    meta: Annotated[Literal["keep", "text", "drop"], typer.Option(help="Your other fields: as they are, as JSON text, or not at all.")] = "keep",
-    explain: Annotated[Literal["none", "reason", "full"], typer.Option(help="How much of the critic's text is kept.")] = "reason",
-    max_failed: Annotated[str, typer.Option(metavar="N|SHARE", help="More pairs failed, unparsed, too long or invalid: exit 1.")] = "1%",
+    reasoning_effort: Annotated[
+        str, typer.Option(metavar="LEVEL", help="For reasoning models: low, medium, high.")
+    ] = "",
+    on_conflict: Annotated[
+        Literal["drop", "tie", "soft"], typer.Option(help="What becomes of a pair whose two orders disagree.")
+    ] = "drop",
+    min_preference: Annotated[
+        float, typer.Option(metavar="P", help="Labels below P(chosen is better) go to the rest.")
+    ] = 0.5,
+    shape: Annotated[
+        Literal["auto", "strings", "messages"],
+        typer.Option(help="Prompts and responses in the output; auto follows the first pair."),
+    ] = "auto",
+    meta: Annotated[
+        Literal["keep", "text", "drop"],
+        typer.Option(help="Your other fields: as they are, as JSON text, or not at all."),
+    ] = "keep",
+    explain: Annotated[
+        Literal["none", "reason", "full"], typer.Option(help="How much of the critic's text is kept.")
+    ] = "reason",
+    max_failed: Annotated[
+        str, typer.Option(metavar="N|SHARE", help="More pairs failed, unparsed, too long or invalid: exit 1.")
+    ] = "1%",
     base_url: Annotated[str, typer.Option(metavar="URL", help="Another OpenAI-compatible endpoint.")] = "",
     api_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable that holds the key.")] = "",
     header: Annotated[list[str] | None, typer.Option(metavar="NAME:VALUE", help="Further request headers.")] = None,
-    query: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Query parameters, e.g. api-version.")] = None,
+    query: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Query parameters, e.g. api-version.")
+    ] = None,
     extra_body: Annotated[str, typer.Option(metavar="JSON", help="Further fields of each request.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most requests at a time.")] = 256,
     rpm: Annotated[float, typer.Option(min=0, metavar="N", help="Most requests a minute; 0 is no limit.")] = 0,
     timeout: Annotated[str, typer.Option(metavar="TIME", help="For the whole of one request.")] = "2m",
-    retries: Annotated[int, typer.Option(min=0, metavar="N", help="Further attempts for a request that went wrong.")] = 8,
-    patience: Annotated[str, typer.Option(metavar="TIME", help="How long an endpoint that is gone is waited for; default 10m, at the start 10s.")] = "",
-    max_requests: Annotated[int, typer.Option(min=0, metavar="N", help="Hard stop after N requests, retries included.")] = 0,
+    retries: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Further attempts for a request that went wrong.")
+    ] = 8,
+    patience: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="How long an endpoint that is gone is waited for; default 10m, at the start 10s."
+        ),
+    ] = "",
+    max_requests: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Hard stop after N requests, retries included.")
+    ] = 0,
     store: Annotated[str, typer.Option(metavar="PATH", help="Where replies are kept.")] = ".aifeedback/replies.sqlite",
     no_store: Annotated[bool, typer.Option("--no-store", help="Keep no replies after the run.")] = False,
     reask: Annotated[Literal["unparsed"] | None, typer.Option(help="Ask again what could not be read.")] = None,
@@ -82,7 +126,7 @@ def label(  # noqa: PLR0913 - one parameter a flag
     job = _job(flags, common)
     allowed = _max_failed(max_failed)
     if dry_run:
-        from aifeedback.plan import plan  # noqa: PLC0415 - only where it is wanted
+        from aifeedback.plan import plan
 
         common.screen.line(plan(job, environment=os.environ))
         return 0
@@ -93,20 +137,28 @@ def label(  # noqa: PLR0913 - one parameter a flag
 
 def _job(flags: dict[str, Any], common: Common) -> Job:
     """The job that the flags describe. Raises SettingsError, TemplateError."""
-    from aifeedback.asking import AskingSettings  # noqa: PLC0415 - what --help needn't load
-    from aifeedback.cli.critic_options import EndpointFlags, critics  # noqa: PLC0415
-    from aifeedback.job import Job  # noqa: PLC0415
-    from aifeedback.labeling import LabelSettings  # noqa: PLC0415
-    from aifeedback.lanes import LaneSettings  # noqa: PLC0415
-    from aifeedback.prompt_library import find_criteria, find_template, read_examples  # noqa: PLC0415
-    from aifeedback.publish import rest_path  # noqa: PLC0415
-    from aifeedback.records import Order  # noqa: PLC0415
-    from aifeedback.settings import AskSettings, InputSettings, OutputSettings, ReconcileSettings  # noqa: PLC0415
+    from aifeedback.asking import AskingSettings
+    from aifeedback.cli.critic_options import EndpointFlags, critics
+    from aifeedback.job import Job
+    from aifeedback.labeling import LabelSettings
+    from aifeedback.lanes import LaneSettings
+    from aifeedback.prompt_library import find_criteria, find_template, read_examples
+    from aifeedback.publish import rest_path
+    from aifeedback.records import Order
+    from aifeedback.settings import AskSettings, InputSettings, OutputSettings, ReconcileSettings
 
-    endpoint = EndpointFlags(flags["base_url"], flags["api_key_env"], flags["header"] or [], flags["query"] or [], flags["extra_body"])
+    endpoint = EndpointFlags(
+        flags["base_url"], flags["api_key_env"], flags["header"] or [], flags["query"] or [], flags["extra_body"]
+    )
     orders = {"both": (Order.AB, Order.BA), "ab": (Order.AB,), "ba": (Order.BA,)}[flags["orders"]]
-    ask = AskSettings(orders, flags["samples"], flags["temperature"], flags["max_tokens"], flags["reasoning_effort"], flags["seed"])
-    asking = AskingSettings(flags["retries"], _seconds(flags["patience"], "--patience") if flags["patience"] else None, flags["max_requests"])
+    ask = AskSettings(
+        orders, flags["samples"], flags["temperature"], flags["max_tokens"], flags["reasoning_effort"], flags["seed"]
+    )
+    asking = AskingSettings(
+        flags["retries"],
+        _seconds(flags["patience"], "--patience") if flags["patience"] else None,
+        flags["max_requests"],
+    )
     return Job(
         inputs=_inputs(flags["inputs"]),
         critics=critics(flags["critic"] or [], endpoint, common.config.critics),
@@ -169,10 +221,10 @@ def _max_failed(text: str) -> tuple[float, bool]:
 
 def _run(job: Job, common: Common) -> JobResult:
     """Run the job until its end or a signal: then what was answered is kept, and the process ends with 128 + signal."""
-    from aifeedback.job import run_job  # noqa: PLC0415
+    from aifeedback.job import run_job
 
     async def main() -> JobResult:
-        from contextlib import ExitStack  # noqa: PLC0415
+        from contextlib import ExitStack
 
         task = asyncio.current_task()
         assert task is not None, "we run inside a task"
@@ -223,10 +275,14 @@ def _exit_code(result: JobResult, allowed: tuple[float, bool], common: Common) -
     codes: list[int] = []
     if result.stopped is not None:
         codes.append(4 if isinstance(result.stopped, BudgetSpent) else 5)
-        common.screen.error(f"{result.stopped} The output holds what was labelled; the same command goes on from there.")
+        common.screen.error(
+            f"{result.stopped} The output holds what was labelled; the same command goes on from there."
+        )
     limit, is_share = allowed
     troubled, read = result.tally.troubled, result.tally.read
     if troubled > (limit * read if is_share else limit):
         codes.append(1)
-        common.screen.error(f"{troubled} of {read} pairs failed, were unparsed, too long or invalid: more than --max-failed allows. See the rest for each one's reason.")
+        common.screen.error(
+            f"{troubled} of {read} pairs failed, were unparsed, too long or invalid: more than --max-failed allows. See the rest for each one's reason."
+        )
     return max(codes, default=0)

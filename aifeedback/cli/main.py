@@ -19,7 +19,14 @@ from aifeedback.cli.screen import Screen
 from aifeedback.errors import AifeedbackError
 from aifeedback.reading_ahead import THREAD_NAME
 
-_COMMON = {"-q": "--quiet", "--quiet": "--quiet", "-v": "--verbose", "--verbose": "--verbose", "--debug": "--debug", "--log-json": "--log-json"}
+_COMMON = {
+    "-q": "--quiet",
+    "--quiet": "--quiet",
+    "-v": "--verbose",
+    "--verbose": "--verbose",
+    "--debug": "--debug",
+    "--log-json": "--log-json",
+}
 # typer carries its own click, whose errors it doesn't name; this is their common ancestor.
 _ClickError: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
@@ -57,9 +64,15 @@ def common(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Log requests (never keys), and show tracebacks.")] = False,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Notes, progress and the summary as JSON lines on stderr.")] = False,
-    config: Annotated[str, typer.Option("--config", metavar="FILE", help="aifeedback.toml to use; default: the nearest one upward.")] = "",
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Notes, progress and the summary as JSON lines on stderr.")
+    ] = False,
+    config: Annotated[
+        str, typer.Option("--config", metavar="FILE", help="aifeedback.toml to use; default: the nearest one upward.")
+    ] = "",
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Take in what is common to all commands."""
     del version
@@ -67,7 +80,7 @@ def common(
     loaded = config_file.load(Path(chosen) if chosen else config_file.find(Path.cwd()))
     ctx.obj = Common(Screen(quiet=quiet, verbose=verbose, debug=debug, log_json=log_json), loaded)
     if debug or verbose:
-        import logging  # noqa: PLC0415
+        import logging
 
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
         logging.getLogger("aifeedback").setLevel(logging.DEBUG if debug else logging.INFO)
@@ -84,7 +97,20 @@ def _default_map(ctx: typer.Context, name: str, loaded: config_file.Config) -> d
     inner = getattr(commands[name], "commands", None)
     if inner is None:
         return {name: config_file.defaults(loaded, name, _flags(commands[name]), known, os.environ)}
-    return {name: {each: config_file.defaults(config_file.Config(loaded.path, {k: v for k, v in loaded.defaults.items() if k.replace("_", "-") in _flags(command)}), each, _flags(command), known, os.environ) for each, command in inner.items()}}
+    return {
+        name: {
+            each: config_file.defaults(
+                config_file.Config(
+                    loaded.path, {k: v for k, v in loaded.defaults.items() if k.replace("_", "-") in _flags(command)}
+                ),
+                each,
+                _flags(command),
+                known,
+                os.environ,
+            )
+            for each, command in inner.items()
+        }
+    }
 
 
 def _flags(command: object) -> dict[str, config_file.Flag]:

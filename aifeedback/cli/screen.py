@@ -50,7 +50,7 @@ class Screen:
             pass
 
     def _event(self, event: str, **fields: object) -> None:
-        import json  # noqa: PLC0415
+        import json
 
         self.line(json.dumps({"event": event, "time": round(time.time(), 3), **fields}))
 
@@ -74,10 +74,18 @@ class Screen:
     def _write_lines(self, progress: Progress, tally: Tally, over: threading.Event) -> None:
         while not over.wait(_PLAIN_EVERY_S):
             if self.log_json:
-                self._event("progress", read=progress.read, settled=progress.settled, labeled=tally.labeled, sent=progress.counts.sent)
+                self._event(
+                    "progress",
+                    read=progress.read,
+                    settled=progress.settled,
+                    labeled=tally.labeled,
+                    sent=progress.counts.sent,
+                )
             else:
                 more = "" if progress.input_done else "+"
-                self.line(f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.counts.sent} requests")
+                self.line(
+                    f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.counts.sent} requests"
+                )
 
     def summary(self, summary: Mapping[str, object], places: Mapping[str, str]) -> None:
         """The table at the end, and where the outputs lie."""
@@ -88,9 +96,9 @@ class Screen:
 
 
 def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
-    from rich.console import Console  # noqa: PLC0415 - rich is imported only to draw
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.completed} of {task.fields[read]} pairs"),
@@ -114,9 +122,9 @@ def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
 
 
 def _print_table(summary: Mapping[str, object], places: Mapping[str, str]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
@@ -132,13 +140,30 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     yield "critic", f"{manifest['critic']}, asked by {manifest['template']} for {manifest['criteria']!r}"
     yield "pairs read", str(summary["read"])
     yield "  labelled", str(summary["labeled"])
-    for status in ("tie", "conflict", "weak", "length", "unparsed", "refused", "too_long", "failed", "unasked", "invalid"):
+    for status in (
+        "tie",
+        "conflict",
+        "weak",
+        "length",
+        "unparsed",
+        "refused",
+        "too_long",
+        "failed",
+        "unasked",
+        "invalid",
+    ):
         if summary[status]:
             yield f"  {status}", str(summary[status])
     requests, tokens = _mapping(summary["requests"]), _mapping(summary["tokens"])
-    yield "requests", f"{requests['sent']} sent ({requests['retried']} retried), {requests['from_store']} from the store"
+    yield (
+        "requests",
+        f"{requests['sent']} sent ({requests['retried']} retried), {requests['from_store']} from the store",
+    )
     if tokens["input"] or tokens["output"]:
-        yield "tokens", f"{tokens['input']} in ({tokens['cached']} cached), {tokens['output']} out ({tokens['reasoning']} reasoning)"
+        yield (
+            "tokens",
+            f"{tokens['input']} in ({tokens['cached']} cached), {tokens['output']} out ({tokens['reasoning']} reasoning)",
+        )
     if summary["cost_usd"] is not None:
         yield "cost", f"${summary['cost_usd']}"
     for name, words in (

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from aifeedback.cli.main import Common
     from aifeedback.store import Store
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="What the store of replies holds, and why a question was not found in it.")
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="What the store of replies holds, and why a question was not found in it.",
+)
 
 _DEFAULT = ".aifeedback/replies.sqlite"
 StorePath = Annotated[str, typer.Option("--store", metavar="PATH", help="The store.")]
@@ -28,7 +32,7 @@ StorePath = Annotated[str, typer.Option("--store", metavar="PATH", help="The sto
 
 def _open(path: str) -> Store:
     """A store that is there; one that isn't, is not made."""
-    from aifeedback.store import Store  # noqa: PLC0415
+    from aifeedback.store import Store
 
     if not Path(path).is_file():
         raise StoreError(f"{path}: no store there. Name one with --store, or label something first.")
@@ -40,7 +44,9 @@ def _shown(facets: Mapping[str, object]) -> str:
     return f"{facets['model']} at {facets['endpoint']}, {context.get('template', '?')}, {context.get('criteria', '?')}"
 
 
-@app.command("stats", epilog="Examples:\n\n  aifeedback store stats\n\n  aifeedback store stats --store /data/replies.sqlite")
+@app.command(
+    "stats", epilog="Examples:\n\n  aifeedback store stats\n\n  aifeedback store stats --store /data/replies.sqlite"
+)
 def stats(*, store: StorePath = _DEFAULT) -> None:
     """Print how many replies the store holds, of whom, since when, and its size."""
     with closing(_open(store)) as opened:
@@ -49,7 +55,10 @@ def stats(*, store: StorePath = _DEFAULT) -> None:
     for who, count in Counter(_shown(row.facets) for row in rows).most_common():
         typer.echo(f"  {count:>8}  {who}")
     if rows:
-        first, last = (datetime.fromtimestamp(edge, UTC).strftime("%Y-%m-%d %H:%M") for edge in (min(r.stored for r in rows), max(r.stored for r in rows)))
+        first, last = (
+            datetime.fromtimestamp(edge, UTC).strftime("%Y-%m-%d %H:%M")
+            for edge in (min(r.stored for r in rows), max(r.stored for r in rows))
+        )
         typer.echo(f"  from {first} to {last} UTC")
 
 
@@ -76,15 +85,17 @@ def explain(
     store: StorePath = _DEFAULT,
 ) -> None:
     """Say for each question of these pairs whether its reply is stored and, if not, what differs from the nearest."""
-    from aifeedback.cli.critic_options import EndpointFlags, critics  # noqa: PLC0415 - what --help needn't load
-    from aifeedback.explaining import explanations  # noqa: PLC0415
-    from aifeedback.job import Job  # noqa: PLC0415
-    from aifeedback.labeling import LabelSettings  # noqa: PLC0415
-    from aifeedback.prompt_library import find_criteria, find_template, read_examples  # noqa: PLC0415
-    from aifeedback.settings import AskSettings, InputSettings  # noqa: PLC0415
+    from aifeedback.cli.critic_options import EndpointFlags, critics
+    from aifeedback.explaining import explanations
+    from aifeedback.job import Job
+    from aifeedback.labeling import LabelSettings
+    from aifeedback.prompt_library import find_criteria, find_template, read_examples
+    from aifeedback.settings import AskSettings, InputSettings
 
     common = cast("Common", ctx.obj)
-    ask = AskSettings(samples=samples, temperature=temperature, max_tokens=max_tokens, reasoning_effort=reasoning_effort, seed=seed)
+    ask = AskSettings(
+        samples=samples, temperature=temperature, max_tokens=max_tokens, reasoning_effort=reasoning_effort, seed=seed
+    )
     job = Job(
         inputs=inputs,
         critics=critics(critic or [], EndpointFlags(base_url, "", [], [], extra_body), common.config.critics),
@@ -104,7 +115,10 @@ def explain(
         typer.echo(f"{count:>8}  {why}")
 
 
-@app.command("prune", epilog="Examples:\n\n  aifeedback store prune --older-than 90\n\n  aifeedback store prune --model gpt-4o-mini --dry-run")
+@app.command(
+    "prune",
+    epilog="Examples:\n\n  aifeedback store prune --older-than 90\n\n  aifeedback store prune --model gpt-4o-mini --dry-run",
+)
 def prune(
     *,
     older_than: Annotated[float | None, typer.Option(min=0, metavar="DAYS", help="Replies stored longer ago.")] = None,

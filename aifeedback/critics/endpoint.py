@@ -50,7 +50,9 @@ class EndpointCritic:
         await self._http.__aenter__()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
     async def ask(self, question: Question) -> Reply:
@@ -115,4 +117,3 @@ class EndpointCritic:
             return reply
         content, reasoning, refusal, finish_reason, model, fingerprint = map(self.address.redact, texts)
         return Reply(content, reasoning, refusal, finish_reason, model, fingerprint, reply.rung, reply.usage)
-

@@ -131,7 +131,9 @@ def without_secrets(fields: Mapping[str, object]) -> dict[str, object]:
 def _provider_and_model(critic: str) -> tuple[Provider, str]:
     name, slash, model = critic.partition("/")
     if not slash or not model:
-        raise SettingsError(f"--critic {critic!r} is not PROVIDER/MODEL. Write for instance --critic openai/gpt-5-mini.")
+        raise SettingsError(
+            f"--critic {critic!r} is not PROVIDER/MODEL. Write for instance --critic openai/gpt-5-mini."
+        )
     if name not in providers():
         near = difflib.get_close_matches(name, providers(), 1)
         meant = f"Did you mean {near[0]}/{model}?" if near else f"Known: {', '.join(providers())}, builtin."
@@ -144,9 +146,13 @@ def _base_url(provider: Provider, settings: EndpointSettings, environment: Mappi
         return settings.base_url
     moved = environment.get(provider.base_url_env, "").strip() if provider.base_url_env else ""
     if moved:
-        return moved.rstrip("/") + ("" if moved.rstrip("/").endswith(provider.base_url_suffix) else provider.base_url_suffix)
+        return moved.rstrip("/") + (
+            "" if moved.rstrip("/").endswith(provider.base_url_suffix) else provider.base_url_suffix
+        )
     if not provider.base_url:
-        raise SettingsError(f"--critic {settings.critic}: where is it? Name its URL with --base-url or {provider.base_url_env}.")
+        raise SettingsError(
+            f"--critic {settings.critic}: where is it? Name its URL with --base-url or {provider.base_url_env}."
+        )
     return provider.base_url
 
 
@@ -157,7 +163,9 @@ def _checked(url: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable:
-        raise SettingsError("--base-url is no http:// or https:// URL. Write for instance --base-url http://localhost:8000/v1.")
+        raise SettingsError(
+            "--base-url is no http:// or https:// URL. Write for instance --base-url http://localhost:8000/v1."
+        )
     if parts.path.rstrip("/").endswith("/chat/completions"):
         parts = parts._replace(path=parts.path.rstrip("/").removesuffix("/chat/completions"))
     return parts
@@ -185,4 +193,6 @@ def _key(provider: Provider, settings: EndpointSettings, environment: Mapping[st
 def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not value.isprintable() or not value.isascii() or not name.isascii() or not name.isprintable() or not name:
-            raise SettingsError(f"The header {name!r} holds characters that HTTP can't carry. Check the key or --header.")
+            raise SettingsError(
+                f"The header {name!r} holds characters that HTTP can't carry. Check the key or --header."
+            )

@@ -119,16 +119,31 @@ def read_refusal(status: int, payload: bytes, retry_after_s: float = 0.0) -> Ref
     inner = code if isinstance(code, int) and not isinstance(code, bool) else 0
     message = _text(error.get("message")) or _text(error.get("detail")) or _glimpse(payload)
     parameter = _text(error.get("param"))
-    return Refusal(inner if status == 200 and inner >= 400 else status, message[:1000], f"{_text(code)} {kind}".strip(), parameter, retry_after_s)
+    return Refusal(
+        inner if status == 200 and inner >= 400 else status,
+        message[:1000],
+        f"{_text(code)} {kind}".strip(),
+        parameter,
+        retry_after_s,
+    )
 
 
-_QUOTA = re.compile(r"insufficient_quota|insufficient (credit|balance|funds)|billing_hard_limit|exceeded your current quota|payment required|credit balance", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"insufficient_quota|insufficient (credit|balance|funds)|billing_hard_limit|exceeded your current quota|payment required|credit balance",
+    re.IGNORECASE,
+)
 _CONTEXT = re.compile(
     r"context_length|context length|context window|context size|maximum context|too many (input )?tokens|(prompt|input|request|message)s? (is |are |was )?too (long|large)|string_above_max_length|exceeds? the (available )?context|reduce the length",
     re.IGNORECASE,
 )
-_FILTER = re.compile(r"content[_ ]filter|content management policy|content_policy|safety|moderation|flagged|responsible ?ai", re.IGNORECASE)
-_NO_MODEL = re.compile(r"model_not_found|model.{0,80}(not found|does not exist|doesn't exist|not exist|unknown|no such)|no such model|invalid model|DeploymentNotFound", re.IGNORECASE | re.DOTALL)
+_FILTER = re.compile(
+    r"content[_ ]filter|content management policy|content_policy|safety|moderation|flagged|responsible ?ai",
+    re.IGNORECASE,
+)
+_NO_MODEL = re.compile(
+    r"model_not_found|model.{0,80}(not found|does not exist|doesn't exist|not exist|unknown|no such)|no such model|invalid model|DeploymentNotFound",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def meaning(refusal: Refusal) -> AifeedbackError:
@@ -136,7 +151,9 @@ def meaning(refusal: Refusal) -> AifeedbackError:
     status, text = refusal.status, f"{refusal.code} {refusal.message}"
     said = f"{status}: {' '.join(refusal.message.split())[:300]}"
     if status == 402 or _QUOTA.search(text):
-        return CriticGone(f"the quota is used up ({said}). Top it up and run the same command again: what was answered is kept.")
+        return CriticGone(
+            f"the quota is used up ({said}). Top it up and run the same command again: what was answered is kept."
+        )
     if status == 401 or (status == 403 and not _FILTER.search(text)):
         return CriticGone(f"the endpoint refuses the credentials ({said}).")
     if status in {404, 405} or (status in {400, 422} and _NO_MODEL.search(text)):

@@ -42,7 +42,11 @@ def adapt(features: Features, *, sent: frozenset[str], parameter: str, message: 
     named = _named(sent, parameter, message)
     if named in {"max_tokens", "max_completion_tokens"}:
         other = "max_completion_tokens" if named == "max_tokens" else "max_tokens"
-        return replace(features, max_tokens_name=other) if other in message or named in parameter or _refused(message) else None
+        return (
+            replace(features, max_tokens_name=other)
+            if other in message or named in parameter or _refused(message)
+            else None
+        )
     if named == "response_format" and features.rung + 1 < len(RUNGS):
         return replace(features, rung=features.rung + 1)
     if named in _OPTIONAL:
@@ -56,7 +60,9 @@ def _named(sent: frozenset[str], parameter: str, message: str) -> str:
     if root in sent:
         return root
     text = message.lower()
-    aliases = {"response_format": ("response_format", "json_schema", "json_object", "structured output", "json mode", "guided")}
+    aliases = {
+        "response_format": ("response_format", "json_schema", "json_object", "structured output", "json mode", "guided")
+    }
     found = [
         (text.index(alias), name)
         for name in sent
@@ -67,4 +73,9 @@ def _named(sent: frozenset[str], parameter: str, message: str) -> str:
 
 
 def _refused(message: str) -> bool:
-    return bool(re.search(r"unsupported|not supported|unknown|unrecogni[sz]ed|not permitted|extra (inputs|fields)|invalid", message.lower()))
+    return bool(
+        re.search(
+            r"unsupported|not supported|unknown|unrecogni[sz]ed|not permitted|extra (inputs|fields)|invalid",
+            message.lower(),
+        )
+    )

@@ -66,14 +66,18 @@ class Http:
         self._transport = AiohttpTransport(client=self._session)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._session is not None:
             await self._session.close()
 
     async def post(self, content: bytes, timeout_s: float) -> HttpResponse:
         """The whole of one request within `timeout_s`. Raises Away or Hiccup; redirects are not followed."""
         assert self._transport is not None, "used outside its context"
-        request = httpx2.Request("POST", self._url, headers=[*self._headers, (b"Content-Length", b"%d" % len(content))], content=content)
+        request = httpx2.Request(
+            "POST", self._url, headers=[*self._headers, (b"Content-Length", b"%d" % len(content))], content=content
+        )
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._transport.handle_async_request(request)
@@ -133,7 +137,7 @@ def _named(error: BaseException) -> Away | Hiccup:
 
 def _proxy(url: httpx2.URL) -> str | None:
     """The proxy that the usual variables name for `url`, as curl and requests read them."""
-    import urllib.request  # noqa: PLC0415 - 15 ms, and only where a session starts
+    import urllib.request
 
     if not url.host or urllib.request.proxy_bypass(url.host):
         return None

@@ -122,7 +122,7 @@ def _chosen(readings: list[Reading], asked: VerdictFormat) -> Reading:
 
 def _read_bare(text: str, asked: VerdictFormat) -> Reading:
     """A reply without any object counts only where all of it is one answer."""
-    p_first = offered(asked.answers).find(text)
+    p_first = None if "{" in text else offered(asked.answers).find(text)
     if p_first is None:
         return unparsed(f'{NO_OBJECT} "{asked.answer_field}"')
     return Reading(p_first, method="bare")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +16,8 @@ NOUN = (
 
 _EDGES = " \t\r\n\f\v\"'“”‘’«»„_~#()[]{}「」.,:;!"
 _LEAD = re.compile(
-    rf"(?:the\s+|my\s+)?(?:final\s+)?(?:{NOUN}|verdict|decision|winner)\b(?:\s+is\b)?[\s:=\"'“‘(\[_]*", re.IGNORECASE
+    rf"(?:the\s+|my\s+)?(?:final\s+)?(?:{NOUN}|verdict|decision|winner)(?:\b|(?=_))(?:\s+is\b)?[\s:=\"'“‘(\[_]*",
+    re.IGNORECASE,
 )
 _AROUND_SIGNS = re.compile(r"\s*([<>=]+)\s*")
 _LONGEST = 200
@@ -57,9 +58,13 @@ def offered(answers: Mapping[str, PFirst]) -> Offered:
 
 @lru_cache(maxsize=256)
 def _offered(answers: tuple[tuple[str, PFirst], ...]) -> Offered:
+    return Offered(dict(answers), by_core(answers))
+
+
+def by_core(answers: Iterable[tuple[str, PFirst]]) -> Mapping[str, PFirst | None]:
+    """What each core means; None where two answers share it and mean different things."""
     cores: dict[str, PFirst | None] = {}
     for answer, p_first in answers:
-        name = core(answer)
-        if name:
+        if name := core(answer):
             cores[name] = p_first if cores.get(name, p_first) == p_first else None
-    return Offered(dict(answers), cores)
+    return cores

@@ -64,10 +64,7 @@ def read_verdict(reply: Reply, format: VerdictFormat) -> Reading:  # noqa: A002 
     Any text is read, none raises; time is linear in its length. What a critic thought, mentioned, denied or supposed
     is no verdict, and none is completed or guessed.
     """
-    reading = _unfinished(reply) or _read(reply, format)
-    if reading.status is Status.UNPARSED and (refusal := refusal_in(reading.reason or reply.content)):
-        reading = without_verdict(Status.REFUSED, REFUSED, refusal)
-    return _encodable(reading)
+    return _encodable(_unfinished(reply) or _read(reply, format))
 
 
 def _unfinished(reply: Reply) -> Reading | None:
@@ -90,11 +87,19 @@ def _read(reply: Reply, asked: VerdictFormat) -> Reading:
         return _read_reasoning(reply.reasoning, asked)
     if asked.kind == "json" and (direct := read_direct(content, asked)):
         # Before thinking is looked for: in a string of the object such a tag is data.
-        return _with_rung(direct, reply.rung)
+        return _or_refusal(_with_rung(direct, reply.rung), direct.reason)
     spoken = without_thinking(content)
     if spoken.unclosed or not spoken.text.strip():
         return unparsed(INSIDE_THINKING if spoken.unclosed else ONLY_THINKING)
-    return _with_rung(_READERS[asked.kind](spoken.text.strip(), asked), reply.rung)
+    said = spoken.text.strip()
+    reading = _with_rung(_READERS[asked.kind](said, asked), reply.rung)
+    return _or_refusal(reading, reading.reason or said)
+
+
+def _or_refusal(reading: Reading, said: str) -> Reading:
+    """The reading, or where it found no verdict the refusal that `said` is."""
+    refusal = refusal_in(said) if reading.p_first is None else ""
+    return without_verdict(Status.REFUSED, REFUSED, refusal) if refusal else reading
 
 
 def _with_rung(reading: Reading, rung: str) -> Reading:

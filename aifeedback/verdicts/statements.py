@@ -28,6 +28,9 @@ _DRAW = re.compile(
 _SENTENCE = re.compile(r"\b(?:is|are|wins|tie)\b", re.IGNORECASE)
 _NEXT_ITEM = re.compile(r"[^\w\n]{0,20}\n\W{0,20}")
 _LONGEST_LINE = 200
+_RUNS_ON = re.compile(
+    r"(?:,|\b(?:and|or|nor|than|with|to|of|in|by|as|for|like|from|not|between))[ \t]*$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ def _claims_in(text: str, patterns: _Patterns) -> list[_Claim]:
     opening = _bare(first, patterns) if rest else ""
     if opening and all(core(head[1]) == core(opening) for head in patterns.head.finditer(text)):
         claims.insert(0, _Claim(opening, "bare", 0, len(first)))
-    closing = _bare(text.rpartition("\n")[2], patterns)
+    before, _, last = text.rpartition("\n")
+    closing = "" if _RUNS_ON.search(before, max(0, len(before) - 40)) else _bare(last, patterns)
     return [*claims, _Claim(closing, "bare", len(text), len(text))] if closing else claims
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from aifeedback.records import PFirst, Reading, VerdictFormat
 from aifeedback.verdicts.choosing import choose
 from aifeedback.verdicts.contradictions import contradicts
-from aifeedback.verdicts.offered import core
+from aifeedback.verdicts.offered import by_core, core
 from aifeedback.verdicts.plain_text import plain_text
 from aifeedback.verdicts.reasons import (
     CONTRADICTS_REASONING,
@@ -51,7 +51,7 @@ class _Tags:
     """How this format's tags are recognised, and what their contents mean."""
 
     pattern: re.Pattern[str]
-    meanings: Mapping[str, PFirst]
+    meanings: Mapping[str, PFirst | None]
 
     def in_text(self, text: str) -> list[_Tag]:
         return [
@@ -81,7 +81,7 @@ def read_tag(text: str, asked: VerdictFormat) -> Reading:
     if chosen.p_first is None:
         return unparsed(NOT_OFFERED, plain[chosen.start : chosen.end])
     if contradicts(plain[: chosen.start], chosen.p_first, asked.answers):
-        return unparsed(CONTRADICTS_REASONING)
+        return unparsed(CONTRADICTS_REASONING, reason=text.strip())
     return Reading(chosen.p_first, method="tag", reason=text.strip())
 
 
@@ -114,7 +114,7 @@ def _tags_for(answers: tuple[tuple[str, PFirst], ...]) -> _Tags:
     else:
         longest_first = sorted(spelled, key=len, reverse=True)
         pattern = rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)"
-    meanings = {_meant(answer[len(before) : len(answer) - len(after)]): p for answer, p in spelled.items()}
+    meanings = by_core((answer[len(before) : len(answer) - len(after)], p_first) for answer, p_first in spelled.items())
     return _Tags(re.compile(pattern, re.IGNORECASE), meanings)
 
 

@@ -39,10 +39,11 @@ def without_thinking(text: str) -> Spoken:
     kept: list[str] = []
     depth, start, thought = 0, 0, False
     for mark in _MARK.finditer(text):
-        if mark[0].endswith("/>"):
-            continue
         thought = True
-        if any(mark.groups()):
+        if mark[0].endswith("/>"):
+            if depth == 0:
+                kept.append(text[start : mark.start()])
+        elif any(mark.groups()):
             if depth == 0:
                 kept.clear()
             depth = max(0, depth - 1)
