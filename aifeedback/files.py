@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import select
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, NamedTuple
 
 from aifeedback.errors import InputError
-from aifeedback.forms import to_pairs
+from aifeedback.forms import check_names, given_id, to_pairs
 from aifeedback.jsontext import loads
 from aifeedback.records import Invalid, Pair
 from aifeedback.settings import InputSettings
@@ -21,20 +25,14 @@ _BLOCK = 1 << 18
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-class Source(Protocol):
-    """Something that bytes come from; `read` gives what there is, at most so many, and b"" at the end."""
-
-    def read(self, size: int, /) -> bytes | None:
-        """Up to `size` bytes."""
-        ...
+_NOT_UTF8 = "the file is UTF-16. Save it as UTF-8."
+_GZIP_FORMAT = zlib.MAX_WBITS | 16
 
 
 class Reader:
     """The pairs of one or more files, in order; `-` is stdin. `hashes` holds each file's SHA-256 once it was read."""
 
-    def __init__(self, paths: Sequence[str], settings: InputSettings, *, stdin: Source | None = None) -> None:
+    def __init__(self, paths: Sequence[str], settings: InputSettings, *, stdin: BinaryIO | None = None) -> None:
         self.hashes: dict[str, str] = {}
         self._paths = paths
         self._settings = settings
@@ -43,13 +41,15 @@ class Reader:
     def check(self) -> None:
         """See that all inputs can be read, before anything is asked.
 
-        Raises InputError for what is not there, SettingsError where `--pairs best-worst` lacks a score.
+        Raises InputError for what is not there or no UTF-8 text, SettingsError for a `--map` that names no field of
+        ours, and where `--pairs best-worst` lacks a score. Pipes are not read.
         """
+        check_names(self._settings)
         if list(self._paths).count(STDIN) > 1:
             raise InputError("stdin (-) is named twice. It can be read only once.")
         for path in self._paths:
             if path != STDIN:
-                _opened(path).close()
+                _check_file(path)
         if self._settings.pairs == "best-worst":
             for path in self._paths:
                 if path != STDIN and Path(path).is_file():
@@ -63,102 +63,135 @@ class Reader:
 
     def _items(self, path: str, hashes: dict[str, str]) -> Iterator[list[Pair | Invalid]]:
         name = "stdin" if path == STDIN else path
-        number = 0
-        for lines, broken in _lines(self._blocks(path, name, hashes)):
+        number, begun = 0, False
+        blocks = self._blocks(path, name, hashes)
+        for lines, broken in _lines(blocks):
             chunk: list[Pair | Invalid] = []
             for line in lines:
                 number += 1
-                chunk += self._read(line, name, number)
-            if broken:
-                chunk.append(Invalid(name, number + 1, "", broken))
+                if number == 1 and line.startswith(_UTF16):
+                    yield [Invalid(name, 1, _raw(line), _NOT_UTF8)]
+                    for _ in blocks:
+                        pass  # not one of its lines can be read, but its hash is that of the whole file
+                    return
+                items = self._read(line.removeprefix(_BOM) if number == 1 else line, name, number, first=not begun)
+                begun = begun or bool(items)
+                chunk += items
+            if broken is not None:
+                chunk.append(Invalid(name, number + 1, _raw(broken.cut), broken.reason))
             if chunk:
                 yield chunk
 
     def _blocks(self, path: str, name: str, hashes: dict[str, str]) -> Iterator[bytes]:
         """The file's own bytes as they come, hashed on the way."""
         digest = hashlib.sha256()
-        source = self._stdin or _stdin() if path == STDIN else _opened(path)
+        source = self._open(path)
         try:
-            while block := source.read(_BLOCK):
+            while block := _arrived(source):
                 digest.update(block)
                 yield block
         except OSError as error:
             raise InputError(f"it can't be read on: {error.strerror}.", file=name) from error
         finally:
             if path != STDIN:
-                source.close()  # type: ignore[attr-defined] # a file of our own
+                source.close()
         hashes[name] = digest.hexdigest()
 
-    def _read(self, line: bytes, name: str, number: int) -> list[Pair | Invalid]:
+    def _open(self, path: str) -> BinaryIO:
+        if path != STDIN:
+            return _opened(path)
+        return _stdin() if self._stdin is None else self._stdin
+
+    def _read(self, line: bytes, name: str, number: int, *, first: bool) -> list[Pair | Invalid]:
         """The pairs of one line, nothing for a blank one, or what is wrong with it."""
-        if number == 1:
-            line = line.removeprefix(_BOM)
         if not line.strip():
             return []
+        row_id = ""
         try:
             value, exact = loads(line)
-            if not isinstance(value, Mapping):
-                raise InputError(_no_object(line, value))
+            if not isinstance(value, dict):
+                raise InputError(_no_object(value))
+            row_id = given_id(value, self._settings)
             return list(to_pairs(value, self._settings, file=name, line=number, exact=exact))
         except InputError as error:
             # Its own text alone: the row has fields for the place.
-            return [Invalid(name, number, _raw(line), Exception.__str__(error))]
+            return [Invalid(name, number, _raw(line), Exception.__str__(error), row_id)]
         except ValueError as error:
-            return [Invalid(name, number, _raw(line), _hint(line, number) or str(error))]
+            return [Invalid(name, number, _raw(line), (_hint(line) if first else "") or str(error))]
 
 
-def _opened(path: str) -> _File:
+def _check_file(path: str) -> None:
+    """Raise InputError for what can't be read. A pipe is not opened: what it says would be lost, and its writer gone."""
+    if not Path(path).is_file():
+        if Path(path).exists() and not Path(path).is_dir() and os.access(path, os.R_OK):
+            return
+        _opened(path).close()
+        return
+    with _opened(path) as file:
+        try:
+            head = next(_inflated(iter([file.read(_BLOCK)])), b"")
+        except (zlib.error, EOFError):
+            return  # a row says so, after those that can be read
+        except OSError as error:
+            raise InputError(f"it can't be read: {error.strerror}.", file=path) from error
+    if head.startswith(_UTF16):
+        raise InputError(_NOT_UTF8, file=path)
+
+
+def _opened(path: str) -> BinaryIO:
+    """A file that is read as it fills, which matters with a named pipe."""
     try:
         if Path(path).is_dir():
             raise InputError("that is a folder. Name the files in it.", file=path)
-        return _File(path)
-    except OSError as error:
-        raise InputError(f"{(error.strerror or 'not readable').lower()}. Check the path.", file=path) from error
+        return open(path, "rb", buffering=0)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not readable"
+        raise InputError(f"{reason.lower()}. Check the path.", file=path) from error
 
 
-class _File:
-    """A file whose `read` gives what there is, also of a named pipe that fills slowly."""
-
-    def __init__(self, path: str) -> None:
-        self._stream = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in close()
-
-    def read(self, size: int, /) -> bytes | None:
-        """Up to `size` bytes."""
-        return self._stream.read(size)
-
-    def close(self) -> None:
-        """Close it."""
-        self._stream.close()
-
-
-def _stdin() -> Source:
+def _stdin() -> BinaryIO:
     """Standard input without the lock of Python's buffer: a reader that waits on it can be left behind."""
-    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    try:
+        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError("it is closed. Name a file, or pipe one in.", file="stdin") from error
 
 
-def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:
+def _arrived(source: BinaryIO) -> bytes:
+    """What there is, at most a block, waiting for the first byte; b"" at the end."""
+    read = getattr(source, "read1", source.read)
+    while (block := read(_BLOCK)) is None:  # a pipe that somebody set to not block, and nothing in it yet
+        select.select([source], [], [])
+    return bytes(block)
+
+
+class _Broken(NamedTuple):
+    """Where a compressed stream broke off: the line that it cut, and why."""
+
+    cut: bytes
+    reason: str
+
+
+def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[list[bytes], _Broken | None]]:
     """The lines of a stream, split at b"\\n" alone, in lists; the last with what broke the stream off, if anything did."""
     pending: list[bytes] = []
-    broken = ""
-    plain = _inflated(blocks)
-    while True:
-        try:
-            block = next(plain)
-        except StopIteration:
-            break
-        except (zlib.error, EOFError) as error:
-            broken = f"the compressed stream breaks off here ({error}). Compress the file anew."
-            break
-        head, newline, tail = block.rpartition(b"\n")
-        if not newline:
-            pending.append(block)
-            continue
-        lines = (b"".join(pending) + head).split(b"\n")
-        pending = [tail] if tail else []
-        for start in range(0, len(lines), _AT_ONCE):
-            yield lines[start : start + _AT_ONCE], ""
-    rest = b"".join(pending)
-    yield [rest] if rest else [], broken
+    try:
+        for block in _inflated(blocks):
+            head, newline, tail = block.rpartition(b"\n")
+            if not newline:
+                pending.append(block)
+                continue
+            pending.append(head)
+            lines = b"".join(pending).split(b"\n")
+            pending = [tail] if tail else []
+            for start in range(0, len(lines), _AT_ONCE):
+                yield lines[start : start + _AT_ONCE], None
+    except (zlib.error, EOFError) as error:
+        reason = f"the compressed stream breaks off here ({error}). Compress the file anew."
+        yield [], _Broken(b"".join(pending), reason)
+    else:
+        if pending:
+            yield [b"".join(pending)], None
 
 
 def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -166,36 +199,38 @@ def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
     first = b""
     for block in blocks:
         first += block
-        if len(first) >= 2:
+        if len(first) >= len(_GZIP):
             break
-    if not first.startswith(_GZIP):
-        if first:
-            yield first
-        yield from blocks
-        return
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    data = first
-    while True:
-        while True:
-            piece = inflate.decompress(data, _BLOCK)
-            if piece:
-                yield piece
-            data = inflate.unconsumed_tail
-            if inflate.eof:  # a file of several gzip members, as `cat a.gz b.gz` makes
-                data = inflate.unused_data.lstrip(b"\0")
+    if first.startswith(_GZIP):
+        yield from _gunzipped(chain([first], blocks))
+    else:
+        yield from chain([first] if first else [], blocks)
+
+
+def _gunzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The bytes of one or more gzip members, as `cat a.gz b.gz` makes them, up to the byte where one is damaged."""
+    member = zlib.decompressobj(_GZIP_FORMAT)
+    for block in blocks:
+        data = block
+        while data:
+            if member.eof:
+                data = data.lstrip(b"\0")  # padding
                 if not data:
                     break
-                inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            elif not data and not piece:
-                break
-        following = next(blocks, None)
-        if following is None:
-            break
-        if inflate.eof:
-            inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            following = following.lstrip(b"\0")
-        data = following
-    if not inflate.eof:
+                member = zlib.decompressobj(_GZIP_FORMAT)
+            before = member.copy()
+            try:
+                piece = member.decompress(data, _BLOCK)
+            except zlib.error:
+                # zlib gives nothing of a call that fails: byte by byte, all that came before the damage is had
+                with contextlib.suppress(zlib.error):
+                    for byte in data:
+                        yield before.decompress(bytes([byte]))
+                raise
+            yield piece
+            data = member.unused_data if member.eof else member.unconsumed_tail
+    if not member.eof:
+        yield member.flush()
         raise EOFError("it ends in the middle")
 
 
@@ -203,18 +238,16 @@ def _raw(line: bytes) -> str:
     return line.removesuffix(b"\r").decode("utf-8", "backslashreplace")
 
 
-def _no_object(line: bytes, value: object) -> str:
-    if isinstance(value, list) and line.lstrip().startswith(b"["):
+def _no_object(value: object) -> str:
+    if isinstance(value, list):
         return "a JSON array, not one object a line. Convert it: jq -c '.[]' FILE."
     return "no JSON object. One object a line is expected."
 
 
-def _hint(line: bytes, number: int) -> str:
-    """A better word than the parser's for mistakes that are made often."""
-    if number == 1 and line.startswith(_UTF16):
-        return "the file is UTF-16. Save it as UTF-8."
-    if number == 1 and line.strip() == b"[":
+def _hint(line: bytes) -> str:
+    """A better word than the parser's for mistakes that are made often; `line` is the file's first."""
+    if line.lstrip().startswith(b"["):
         return "the file is a JSON array, not one object a line. Convert it: jq -c '.[]' FILE."
-    if number == 1 and line.strip() == b"{":
+    if line.strip() == b"{":
         return "the file is JSON over several lines, not one object a line. Convert it: jq -c . FILE."
     return ""

@@ -160,6 +160,37 @@ class Usage:
     reasoning: int = 0
 
 
+# What servers call it when a reply is not whole: cut off at a limit, held back by a filter, or broken.
+CUT_OFF_ENDINGS = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "model_length", "max_length", "model_context_window_exceeded"}
+)
+FILTERED_ENDINGS = frozenset(
+    {
+        "content_filter",
+        "content_filtered",
+        "safety",
+        "recitation",
+        "blocklist",
+        "prohibited_content",
+        "spii",
+        "guardrail_intervened",
+    }
+)
+BROKEN_ENDINGS = frozenset(
+    {
+        "error",
+        "cancelled",
+        "canceled",
+        "abort",
+        "aborted",
+        "incomplete",
+        "insufficient_system_resource",
+        "malformed_function_call",
+    }
+)
+_UNFINISHED = CUT_OFF_ENDINGS | FILTERED_ENDINGS | BROKEN_ENDINGS
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the critic said, unread. `rung` is how it was asked: `json_schema`, `json_object` or `text`."""
@@ -174,9 +205,14 @@ class Reply:
     usage: Usage = Usage()
 
     @property
+    def ending(self) -> str:
+        """The finish reason, as it is compared."""
+        return self.finish_reason.strip().casefold()
+
+    @property
     def complete(self) -> bool:
         """Whether the critic finished: only then is the reply worth keeping and may be read."""
-        if self.finish_reason in {"length", "content_filter", "error", "max_tokens", "safety"}:
+        if self.ending in _UNFINISHED:
             return False
         return bool(self.content.strip() or self.reasoning.strip() or self.refusal.strip())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from aifeedback.errors import InputError, SettingsError
 from aifeedback.forms import alpaca, candidates, pair, preference, transcript, ultrafeedback

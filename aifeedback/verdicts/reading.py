@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from aifeedback.records import Reading, Reply, Status, VerdictFormat
+from aifeedback.records import BROKEN_ENDINGS, CUT_OFF_ENDINGS, FILTERED_ENDINGS, Reading, Reply, Status, VerdictFormat
 from aifeedback.verdicts.json_answers import read_direct, read_json, read_json_at_end
 from aifeedback.verdicts.letters import read_letter
 from aifeedback.verdicts.patterns import read_pattern
@@ -29,34 +29,6 @@ from aifeedback.verdicts.thinking import without_thinking
 _READERS: Mapping[str, Callable[[str, VerdictFormat], Reading]] = MappingProxyType(
     {"json": read_json, "letter": read_letter, "tags": read_tag, "claim": read_claim, "pattern": read_pattern}
 )
-_CUT_OFF = frozenset(
-    {"length", "max_tokens", "max_output_tokens", "model_length", "max_length", "model_context_window_exceeded"}
-)
-_FILTERED = frozenset(
-    {
-        "content_filter",
-        "content_filtered",
-        "safety",
-        "recitation",
-        "blocklist",
-        "prohibited_content",
-        "spii",
-        "guardrail_intervened",
-    }
-)
-_FAILED = frozenset(
-    {
-        "error",
-        "cancelled",
-        "canceled",
-        "abort",
-        "aborted",
-        "incomplete",
-        "insufficient_system_resource",
-        "malformed_function_call",
-    }
-)
-
 
 def read_verdict(reply: Reply, format: VerdictFormat) -> Reading:  # noqa: A002 - the users' word for it
     """P(the first shown is better) as `reply` says it, or the status and the reason why there is none.
@@ -69,14 +41,14 @@ def read_verdict(reply: Reply, format: VerdictFormat) -> Reading:  # noqa: A002 
 
 def _unfinished(reply: Reply) -> Reading | None:
     """The reading of a reply that ended before its verdict: such a one is not read even if a verdict stands in it."""
-    ending = reply.finish_reason.strip().casefold()
-    if ending in _CUT_OFF:
+    ending = reply.ending
+    if ending in CUT_OFF_ENDINGS:
         return unparsed(CUT_OFF, f"after {reply.usage.output} tokens" if reply.usage.output else "")
-    if ending in _FILTERED:
+    if ending in FILTERED_ENDINGS:
         return without_verdict(Status.REFUSED, FILTERED)
     if reply.refusal.strip() or ending == "refusal":
         return without_verdict(Status.REFUSED, REFUSED, reply.refusal.strip() or reply.content.strip())
-    if ending in _FAILED:
+    if ending in BROKEN_ENDINGS:
         return without_verdict(Status.FAILED, FAILED, ending)
     return None
 
