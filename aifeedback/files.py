@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import select
+import stat
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -47,14 +47,11 @@ class Reader:
         check_names(self._settings)
         if list(self._paths).count(STDIN) > 1:
             raise InputError("stdin (-) is named twice. It can be read only once.")
-        for path in self._paths:
-            if path != STDIN:
-                _check_file(path)
+        regular = [path for path in self._paths if path != STDIN and _checked(path)]
         if self._settings.pairs == "best-worst":
-            for path in self._paths:
-                if path != STDIN and Path(path).is_file():
-                    for _ in self._items(path, {}):
-                        pass
+            for path in regular:
+                for _ in self._items(path, {}):
+                    pass  # a missing score raises
 
     def chunks(self) -> Iterator[list[Pair | Invalid]]:
         """What has arrived, a list at a time: at most 256 lines, of a slow pipe as few as there are."""
@@ -120,33 +117,42 @@ class Reader:
             return [Invalid(name, number, _raw(line), (_hint(line) if first else "") or str(error))]
 
 
-def _check_file(path: str) -> None:
-    """Raise InputError for what can't be read. A pipe is not opened: what it says would be lost, and its writer gone."""
-    if not Path(path).is_file():
-        if Path(path).exists() and not Path(path).is_dir() and os.access(path, os.R_OK):
-            return
-        _opened(path).close()
-        return
+def _checked(path: str) -> bool:
+    """Whether the file can be read twice. Raises InputError for what can't be read at all.
+
+    A pipe is not opened: what it says would be lost, and its writer gone.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise InputError("that is a folder. Name the files in it.", file=path)
+    if not stat.S_ISREG(mode):
+        return False
     with _opened(path) as file:
         try:
-            head = next(_inflated(iter([file.read(_BLOCK)])), b"")
+            head = next(_inflated(iter([_arrived(file)])), b"")
         except (zlib.error, EOFError):
-            return  # a row says so, after those that can be read
+            return True  # a row says so, after those that can be read
         except OSError as error:
-            raise InputError(f"it can't be read: {error.strerror}.", file=path) from error
+            raise _unreadable(path, error) from error
     if head.startswith(_UTF16):
         raise InputError(_NOT_UTF8, file=path)
+    return True
 
 
 def _opened(path: str) -> BinaryIO:
     """A file that is read as it fills, which matters with a named pipe."""
     try:
-        if Path(path).is_dir():
-            raise InputError("that is a folder. Name the files in it.", file=path)
         return open(path, "rb", buffering=0)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not readable"
-        raise InputError(f"{reason.lower()}. Check the path.", file=path) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or "no name of a file"
+    return InputError(f"{reason.lower()}. Check the path.", file=path)
 
 
 def _stdin() -> BinaryIO:
@@ -173,7 +179,7 @@ class _Broken(NamedTuple):
 
 
 def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[list[bytes], _Broken | None]]:
-    """The lines of a stream, split at b"\\n" alone, in lists; the last with what broke the stream off, if anything did."""
+    """The lines of a stream, split at the newline byte alone, in lists; the last with what broke the stream off, if anything did."""
     pending: list[bytes] = []
     try:
         for block in _inflated(blocks):
@@ -181,9 +187,11 @@ def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[list[bytes], _Broken | Non
             if not newline:
                 pending.append(block)
                 continue
-            pending.append(head)
-            lines = b"".join(pending).split(b"\n")
+            first, *lines = head.split(b"\n")
+            # only the first line may be long: it is put together alone, and its pieces let go before it is read
+            lines.insert(0, b"".join([*pending, first]) if pending else first)
             pending = [tail] if tail else []
+            del head, block, first
             for start in range(0, len(lines), _AT_ONCE):
                 yield lines[start : start + _AT_ONCE], None
     except (zlib.error, EOFError) as error:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from aifeedback import jsontext
 from aifeedback.errors import InputError
 from aifeedback.forms.contents import as_prompt, kind
 from aifeedback.forms.row import Row
@@ -94,8 +93,17 @@ def as_id(value: object) -> str:
 
 
 def _content_id(*contents: Content) -> str:
-    plain = [text if isinstance(text, str) else [[turn.role, turn.content] for turn in text] for text in contents]
-    return hashlib.sha256(jsontext.dumps(plain)).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for content in contents:
+        texts = (
+            [content] if isinstance(content, str) else [text for turn in content for text in (turn.role, turn.content)]
+        )
+        digest.update(b"text" if isinstance(content, str) else b"%d turns" % len(content))
+        for text in texts:
+            plain = text.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:" % len(plain))  # so that no two contents run together alike
+            digest.update(plain)
+    return digest.hexdigest()[:16]
 
 
 def _votes(value: object) -> tuple[Winner, ...]:
