@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from aifeedback.errors import InputError, SettingsError
 from aifeedback.forms import alpaca, candidates, pair, preference, transcript, ultrafeedback
 from aifeedback.forms.fields import as_id
 from aifeedback.forms.row import Form, find, row_of
+from aifeedback.forms.wording import quoted
 from aifeedback.records import Pair
 from aifeedback.settings import FormName, InputSettings
 
@@ -58,7 +58,7 @@ def check_names(settings: InputSettings) -> None:
     for name, source in settings.map.items():
         if name not in ours:
             raise SettingsError(
-                f"--map {name}={source}: no form has a field {_quoted(name)}. Ours are {', '.join(sorted(ours))}."
+                f"--map {name}={source}: no form has a field {quoted(name)}. Ours are {', '.join(sorted(ours))}."
             )
 
 
@@ -84,16 +84,10 @@ def _nearest(fields: Mapping[str, object]) -> FormName:
 def _advice(missing: Sequence[str], fields: Mapping[str, object], form: Form, settings: InputSettings) -> str:
     """What is missing, and which of the record's own fields it may be."""
     lacking = " and ".join(
-        f"no {_quoted(settings.map[name])} (--map {name}=…)" if name in settings.map else f"no {_quoted(name)}"
-        for name in missing
+        f"no {quoted(settings.map[name])} for {name}" if name in settings.map else f'no "{name}"' for name in missing
     )
     unknown = [name for name in fields if name not in form.known]
-    found = ", ".join(map(_quoted, unknown[:_NAMES_SHOWN])) + (", …" if len(unknown) > _NAMES_SHOWN else "")
-    example = _quoted(unknown[0]).strip('"') if unknown else "instruction"
+    found = ", ".join(map(quoted, unknown[:_NAMES_SHOWN])) + (", …" if len(unknown) > _NAMES_SHOWN else "")
+    example = quoted(unknown[0]).strip('"') if unknown else "instruction"
     there = f" among {found}" if found else ""
     return f"{lacking}{there}. Name your field with --map {missing[0]}={example}."
-
-
-def _quoted(name: str) -> str:
-    """A field's name on one line, not longer than a line bears."""
-    return json.dumps(name if len(name) <= 40 else name[:40] + "…", ensure_ascii=False)

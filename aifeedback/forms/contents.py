@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from aifeedback.errors import InputError
+from aifeedback.forms.wording import kind, quoted
 from aifeedback.records import Content, Message
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _RESPONSE_ROLES = frozenset({"assistant", "tool", "function", "user"})
-
-
-def kind(value: object) -> str:
-    """What a user calls this kind of JSON value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, list) else "an object"
 
 
 def read_content(value: object, name: str) -> Content:
@@ -83,5 +71,7 @@ def _message(turn: object, name: str) -> Message:
         raise InputError(f'"{name}.role" is none of {", ".join(sorted(ROLES))}.')
     for key, value in turn.items():
         if key not in {"role", "content"} and value is not None:
-            raise InputError(f'"{name}" has "{key}", which would be lost. Leave it out, or write it into "content".')
+            raise InputError(
+                f'"{name}" has {quoted(key)}, which would be lost. Leave it out, or write it into "content".'
+            )
     return Message(turn["role"], turn["content"])

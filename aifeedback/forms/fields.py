@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from aifeedback.errors import InputError
-from aifeedback.forms.contents import as_prompt, kind
+from aifeedback.forms.contents import as_prompt
 from aifeedback.forms.row import Row
+from aifeedback.forms.wording import kind
 from aifeedback.records import Content, Pair, Winner
 
 SHARED = frozenset({"id", "system", "reference"})
@@ -56,9 +57,10 @@ def read_head(row: Row, known: frozenset[str], prompt: Content, responses: Itera
 def read_about(row: Row) -> About:
     """Read gold, votes and models. Without a gold, a strict majority of the votes is it."""
     fields = row.fields
-    votes = _votes(fields["votes"]) if fields.get("votes") else ()
-    gold = _winner(fields["gold"], "gold") if fields.get("gold") else _majority(votes)
-    return About(gold, votes, read_text(fields, "model_a"), read_text(fields, "model_b"))
+    votes = _votes(fields.get("votes"))
+    gold = fields.get("gold")
+    winner = _majority(votes) if gold is None or gold == "" else _winner(gold, "gold")
+    return About(winner, votes, read_text(fields, "model_a"), read_text(fields, "model_b"))
 
 
 def make_pair(row: Row, head: Head, response_a: Content, response_b: Content, about: About, suffix: str = "") -> Pair:
@@ -107,6 +109,8 @@ def _content_id(*contents: Content) -> str:
 
 
 def _votes(value: object) -> tuple[Winner, ...]:
+    if value is None:
+        return ()
     if not isinstance(value, list):
         raise InputError(f'"votes" must be a list, not {kind(value)}.')
     return tuple(_winner(vote, f"votes[{number}]") for number, vote in enumerate(value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 
 from aifeedback.errors import InputError
 from aifeedback.forms.contents import as_response, read_content
@@ -14,7 +13,6 @@ from aifeedback.settings import InputSettings
 
 _REQUIRED = ("chosen", "rejected")
 _KNOWN = SHARED | frozenset({*_REQUIRED, "prompt"})
-_LAST_WORD = re.compile(r"\s+\S*\Z")
 
 
 def prefer(
@@ -64,6 +62,8 @@ def _repeated(prompt: Content, conversation: Content) -> int:
     if isinstance(prompt, str):
         same = bool(turns) and turns[0].role == "user" and turns[0].content.strip() == prompt.strip()
         return skipped + 1 if same else 0
+    if skipped and prompt[0].role == "system" and prompt[0] != conversation[0]:
+        return 0
     asked = prompt[1:] if prompt[0].role == "system" else prompt
     return skipped + len(asked) if asked and turns[: len(asked)] == asked else 0
 
@@ -85,10 +85,12 @@ def _common_text(chosen: str, rejected: Content) -> str:
     if not isinstance(rejected, str):
         raise InputError('no "prompt", and only one of "chosen" and "rejected" is a list of messages.')
     common = chosen[: _common_length(chosen, rejected)]
-    last = _LAST_WORD.search(common)
-    if chosen == rejected or not last or not last.start():
+    if common and not common[-1].isspace():
+        common = common[: -len(common.rsplit(maxsplit=1)[-1])]  # a word that only begins alike is the answers'
+    common = common.rstrip()
+    if chosen == rejected or not common:
         raise InputError('no "prompt", and none at the head of both "chosen" and "rejected".')
-    return common[: last.start()]
+    return common
 
 
 def _common_length(one: Content, other: Content) -> int:

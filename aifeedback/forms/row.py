@@ -10,18 +10,25 @@ from aifeedback.settings import InputSettings
 
 
 class Row(NamedTuple):
-    """`fields` under our names. `shadowed` holds fields that bear one of our names but gave way to a `--map`."""
+    """One line: `record` as it is, and its `fields` under our names. `names` is `--map`: our names to the input's."""
 
+    record: Mapping[str, object]
     fields: Mapping[str, object]
-    shadowed: Mapping[str, object]
+    names: Mapping[str, str]
     file: str
     line: int
     exact: bool
 
     def meta(self, known: frozenset[str]) -> dict[str, object]:
-        """Every field that the form does not read, untouched."""
-        rest = {name: value for name, value in self.fields.items() if name not in known}
-        return {**rest, **self.shadowed} if self.shadowed else rest
+        """Every field that a form with these `known` fields does not read, untouched."""
+        if not self.names:
+            return {name: value for name, value in self.record.items() if name not in known}
+        rest = self.record
+        for name, source in self.names.items():
+            rest = _without(rest, source) if name in known else rest
+        # a field that bears one of our names, but is not what --map takes for it, is not ours
+        renamed = {*self.names, *self.names.values()}
+        return {name: value for name, value in rest.items() if name not in known or name in renamed}
 
 
 class Form(NamedTuple):
@@ -42,13 +49,12 @@ class Form(NamedTuple):
 def row_of(record: Mapping[str, object], names: Mapping[str, str], *, file: str, line: int, exact: bool) -> Row:
     """`record` under our names, by `names`: ours to the input's, a key or else a dotted path into nested objects."""
     if not names:
-        return Row(record, {}, file, line, exact)
-    found = {ours: find(record, source) for ours, source in names.items()}
+        return Row(record, record, names, file, line, exact)
     rest = record
     for source in names.values():
         rest = _without(rest, source)
-    shadowed = {name: value for name, value in rest.items() if name in names}
-    return Row({**rest, **found}, shadowed, file, line, exact)
+    found = {name: find(record, source) for name, source in names.items()}
+    return Row(record, {**rest, **found}, names, file, line, exact)
 
 
 def find(record: Mapping[str, object], source: str) -> object:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from aifeedback.errors import InputError
-from aifeedback.forms.contents import kind
 from aifeedback.forms.fields import SHARED
 from aifeedback.forms.preference import prefer
 from aifeedback.forms.row import Form, Row
+from aifeedback.forms.wording import kind
 from aifeedback.records import Message, Pair
 from aifeedback.settings import InputSettings
 

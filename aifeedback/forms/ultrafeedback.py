@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 
 from aifeedback.errors import InputError
-from aifeedback.forms.contents import kind, read_content, read_response
+from aifeedback.forms.contents import read_content, read_response
 from aifeedback.forms.fields import SHARED, read_text
 from aifeedback.forms.pairing import Candidate, pair_up
 from aifeedback.forms.row import Form, Row
+from aifeedback.forms.wording import kind
 from aifeedback.records import Pair
 from aifeedback.settings import InputSettings
 
