@@ -16,6 +16,7 @@ from aifeedback.store import Asked, Key, Keys, Store
 Settle = Callable[[Reply | GiveUp], None]
 """Hears what became of a question: the reply, complete or not, or why there is none."""
 
+_PATIENCE_S = 600.0
 _AT_START_S = 10.0
 _COMMIT_AT = 500
 
@@ -68,7 +69,7 @@ class Lane:
     pace: Pace
     keys: Keys = field(init=False)
     queue: asyncio.Queue[_Flight] = field(init=False)
-    away_since: float | None = None
+    silent_since: float | None = None
     pause_s: float = 0.5
     paused_until: float = 0.0
     reached: bool = False
@@ -114,6 +115,7 @@ class Asking:
         self._flights: dict[bytes, _Flight] = {}
         self._fresh: list[tuple[Key, Asked, Reply]] = []
         self._uncommitted: dict[bytes, Reply] = {}
+        self._committing: asyncio.Future[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         for lane in lanes:
             if hasattr(lane.critic, "before_request"):
@@ -137,6 +139,7 @@ class Asking:
             reply = self._uncommitted.get(key.digest) or self._from_store(question, stored.get(key.digest), key)
             if reply is not None:
                 self.counts.from_store += 1
+                self._count_served(reply)
                 settle(reply)
             elif key.digest in self._flights:
                 self.counts.from_store += 1
@@ -161,13 +164,20 @@ class Asking:
             worker.cancel()
 
     async def commit(self) -> None:
-        """Put every reply that has come in so far into the store."""
+        """Put every reply that has come in so far into the store; one that is interrupted in this still does so."""
+        await self._committed()
         self.commit_due.clear()
         entries, self._fresh = self._fresh, []
         if entries:
-            await asyncio.to_thread(self._store.put, entries)
+            self._committing = asyncio.ensure_future(asyncio.to_thread(self._store.put, entries))
+            await self._committed()
             for key, _, _ in entries:
                 self._uncommitted.pop(key.digest, None)
+
+    async def _committed(self) -> None:
+        if self._committing is not None:
+            await asyncio.shield(self._committing)
+            self._committing = None
 
     async def _serve(self, lane: Lane) -> None:
         """Draw questions and answer them, one at a time."""
@@ -250,15 +260,17 @@ class Asking:
                     self._before_request()
                 reply = await lane.critic.ask(question)
             except Busy as error:
+                self._be_patient(lane, error)
                 lane.pace.pushed_back(error.retry_after_s, started)
             except Away as error:
-                self._wait_for(lane, error)
+                self._be_patient(lane, error)
+                self._pause(lane)
             except Hiccup as error:
                 lane.pace.pushed_back(error.retry_after_s, started)
                 raise
             else:
                 lane.pace.answered(time.monotonic() - started)
-                lane.away_since, lane.pause_s, lane.reached = None, 0.5, True
+                lane.silent_since, lane.pause_s, lane.reached = None, 0.5, True
                 self.counts.add(reply.usage)
                 return reply
             finally:
@@ -268,21 +280,27 @@ class Asking:
                 lane.pace.done()
                 raise self.stopped
 
-    def _wait_for(self, lane: Lane, error: Away) -> None:
-        """Pause for an endpoint that is gone. Raises CriticGone when patience is at its end."""
+    def _be_patient(self, lane: Lane, error: Away | Busy) -> None:
+        """Raise CriticGone where patience with an endpoint that answers nobody is at its end."""
         now = time.monotonic()
-        if lane.away_since is None:
-            lane.away_since = now
+        if lane.silent_since is None:
+            lane.silent_since = now
         patience = self._settings.patience_s
         if patience is None:
-            patience = 600.0 if lane.reached else _AT_START_S
-        if now - lane.away_since >= patience:
+            patience = _AT_START_S if isinstance(error, Away) and not lane.reached else _PATIENCE_S
+        if now - lane.silent_since >= patience or error.retry_after_s > patience:
+            advice = (
+                "Is it running, and is --base-url right?" if isinstance(error, Away) else "--patience waits longer."
+            )
             raise CriticGone(
-                f"{lane.critic.name} at {lane.asked.endpoint}: {error}. Waited {patience:g} s. Is it running, and is --base-url right?"
+                f"{lane.critic.name} at {lane.asked.endpoint}: {error}. Waited {now - lane.silent_since:.0f} s. {advice}"
             ) from error
+
+    def _pause(self, lane: Lane) -> None:
+        now = time.monotonic()
         if now >= lane.paused_until:  # of all that find it gone at once, only the first makes the pause longer
-            lane.paused_until = now + min(lane.pause_s, patience)
-            lane.pace.pause(min(lane.pause_s, patience))
+            lane.paused_until = now + lane.pause_s
+            lane.pace.pause(lane.pause_s)
             lane.pause_s = min(lane.pause_s * 1.5, 10.0)
 
     def _before_request(self) -> None:
@@ -293,12 +311,15 @@ class Asking:
 
     def _keep(self, lane: Lane, flight: _Flight, reply: Reply) -> None:
         self.counts.answered += 1
-        served = f"{reply.model} {reply.fingerprint}".strip()
-        self.served_by[served] = self.served_by.get(served, 0) + 1
+        self._count_served(reply)
         self._uncommitted[flight.key.digest] = reply
         self._fresh.append((flight.key, lane.asked, reply))
         if len(self._fresh) >= _COMMIT_AT:
             self.commit_due.set()
+
+    def _count_served(self, reply: Reply) -> None:
+        served = f"{reply.model} {reply.fingerprint}".strip()
+        self.served_by[served] = self.served_by.get(served, 0) + 1
 
     def _stop(self, error: StopRun) -> None:
         if self.stopped is None:

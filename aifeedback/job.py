@@ -155,7 +155,7 @@ class _Outputs:
         self._job = job
         self._note = note
         self._ordered = Ordered()
-        self._ready: list[Row] = []
+        self._ready = 0
         self._written = 0
         self._meta_shapes: set[int] = set()
         self._warned: set[str] = set()
@@ -191,12 +191,11 @@ class _Outputs:
 
     def prepare(self) -> None:
         """Fix which rows the next `publish` writes: those whose replies are all in by now."""
-        self._ready += self._ordered.take()
+        self._ready = self._ordered.complete()
 
     async def publish(self) -> None:
         """Write the prepared rows; a slow reader of a pipe holds up nobody else."""
-        rows, self._ready = self._ready, []
-        if rows:
+        while rows := self._ordered.take(self._ready):
             await asyncio.to_thread(self._write, rows)
 
     def _write(self, rows: Sequence[Row]) -> None:
@@ -286,12 +285,13 @@ def _manifest(job: Job, outcome: Outcome, reader: Reader) -> dict[str, object]:
         "template": job.template.label,
         "criteria": job.criteria.name,
         "criteria_text": job.criteria.text,
+        "critics": [
+            {"endpoint": asked.endpoint, "model": asked.model, "parameters": asked.parameters}
+            for asked in outcome.asked
+        ],
         "parameters": {
             "orders": [order.value for order in ask.orders],
             "samples": ask.samples,
-            "temperature": ask.effective_temperature,
-            "max_tokens": ask.max_tokens,
-            "reasoning_effort": ask.reasoning_effort,
             "on_conflict": reconcile.on_conflict,
             "min_preference": reconcile.min_preference,
         },

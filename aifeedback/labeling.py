@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aifeedback.asking import Asking, AskingSettings, Counts, Lane
@@ -14,7 +14,7 @@ from aifeedback.reconcile import IDENTICAL, reconcile, without_asking
 from aifeedback.records import Invalid, Label, Pair, Question, Reply, Status, Verdict, as_p_a
 from aifeedback.rows import identical
 from aifeedback.settings import AskSettings, ReconcileSettings
-from aifeedback.store import Store
+from aifeedback.store import Asked, Store
 from aifeedback.templates import Renderer
 from aifeedback.verdicts import read_verdict
 
@@ -48,7 +48,8 @@ class Outcome:
     """How a run ended: `stopped` is why it did before its time."""
 
     counts: Counts
-    served_by: dict[str, int]
+    asked: Sequence[Asked]
+    served_by: Mapping[str, int]
     stopped: StopRun | None
 
 
@@ -105,13 +106,17 @@ class Labeling:
             # Whatever ended the run: what was answered has been paid for.
             with contextlib.suppress(AifeedbackError):
                 await self._asking.commit()
-        return Outcome(self._asking.counts, self._asking.served_by, self._asking.stopped)
+        return Outcome(
+            self._asking.counts, [lane.asked for lane in self._lanes], self._asking.served_by, self._asking.stopped
+        )
 
     async def _keep_publishing(self, over: asyncio.Event) -> None:
         """Commit replies and then publish what was derived from them, in turn, until the run is over."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asking.commit_due.wait(), 0.25)
+                # Not wait_for: in Python 3.11 that may swallow the cancellation that is to end us.
+                async with asyncio.timeout(0.25):
+                    await self._asking.commit_due.wait()
             last = over.is_set()
             self._prepare()
             await self._asking.commit()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO
 
+from aifeedback.errors import OutputError
+
 _IN_MEMORY = 16 * 1024 * 1024
+_BESIDE = 200
+_HEAD = struct.Struct("<Q?q?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,46 +30,85 @@ class Row:
 
 
 class Ordered:
-    """Takes rows by index, gives them out without gaps; what waits behind a slow head goes to disk above 16 MB."""
+    """Takes rows by index, gives them out without gaps; what waits behind a slow head goes to disk above 16 MB.
+
+    Raises OutputError where the disk is full.
+    """
 
     def __init__(self) -> None:
         self._next = 0
+        self._complete = 0
         self._waiting: dict[int, Row] = {}
-        self._on_disk: dict[int, tuple[int, int]] = {}
+        self._on_disk: dict[int, int] = {}
         self._bytes = 0
         self._file: IO[bytes] | None = None
         self._file_end = 0
 
     def put(self, index: int, row: Row) -> None:
         """Hand in the row of input position `index` (from 0); each index once."""
-        if index != self._next and self._bytes + len(row.data) > _IN_MEMORY:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="aifeedback-")  # noqa: SIM115 - closed in close()
-            self._file.seek(self._file_end)
-            self._file.write(row.data)
-            self._on_disk[index] = (self._file_end, len(row.data))
-            self._file_end += len(row.data)
-            row = replace(row, data=b"")
-        self._bytes += len(row.data)
-        self._waiting[index] = row
+        if index != self._next and self._bytes + _size(row) > _IN_MEMORY:
+            self._spill(index, row)
+        else:
+            self._waiting[index] = row
+            self._bytes += _size(row)
 
-    def take(self) -> list[Row]:
-        """All rows that are next in line."""
-        ready: list[Row] = []
-        while (row := self._waiting.pop(self._next, None)) is not None:
-            self._bytes -= len(row.data)
-            place = self._on_disk.pop(self._next, None)
-            if place is not None and self._file is not None:
-                self._file.seek(place[0])
-                row = replace(row, data=self._file.read(place[1]))
-            ready.append(row)
+    def complete(self) -> int:
+        """The index before which every row has been handed in."""
+        while self._complete in self._waiting or self._complete in self._on_disk:
+            self._complete += 1
+        return self._complete
+
+    def take(self, end: int) -> list[Row]:
+        """The rows that are next in line, before index `end`, and of many only the first 16 MB. Empty: no more."""
+        taken: list[Row] = []
+        size = 0
+        while self._next < end and size < _IN_MEMORY:
+            row = self._waiting.pop(self._next, None)
+            if row is None:
+                row = self._fetch(self._on_disk.pop(self._next))
+            else:
+                self._bytes -= _size(row)
+            size += _size(row)
+            taken.append(row)
             self._next += 1
-        if not self._on_disk and self._file_end and self._file is not None:
+        if self._file is not None and self._file_end and not self._on_disk:
             self._file.truncate(0)
             self._file_end = 0
-        return ready
+        return taken
 
     def close(self) -> None:
         """Give the temporary file back."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _spill(self, index: int, row: Row) -> None:
+        with _disk():
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="aifeedback-", buffering=1 << 16)  # noqa: SIM115 - closed in close()
+            self._file.seek(self._file_end)
+            self._file.write(_HEAD.pack(len(row.data), row.labelled, row.meta_shape, row.votes) + row.data)
+        self._on_disk[index] = self._file_end
+        self._file_end += _HEAD.size + len(row.data)
+
+    def _fetch(self, place: int) -> Row:
+        assert self._file is not None, "a row that isn't in memory is in the file"
+        with _disk():
+            self._file.seek(place)
+            length, labelled, meta_shape, votes = _HEAD.unpack(self._file.read(_HEAD.size))
+            return Row(self._file.read(length), labelled, meta_shape, votes)
+
+
+def _size(row: Row) -> int:
+    return len(row.data) + _BESIDE
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()} can't hold what waits to be written: {error.strerror}. Make room there or name "
+            "another folder in TMPDIR, and run the same command again: no reply is lost."
+        ) from error

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import stat
 import sys
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from aifeedback.errors import OutputError, SettingsError
 
 STDOUT = "-"
+_GZIP_FORMAT = zlib.MAX_WBITS | 16
 
 
 class Output(Protocol):
@@ -34,30 +38,49 @@ class Output(Protocol):
 def open_output(path: str) -> Output:
     """The output at `path` (`-`: stdout). Raises OutputError where it can't be written."""
     if path == STDOUT:
-        return PipeOutput(sys.stdout.buffer, "stdout")
+        return PipeOutput(_stdout(), "stdout")
     target = Path(path)
-    with contextlib.suppress(OSError):
-        if not stat.S_ISREG(target.stat().st_mode):
-            if target.is_dir():
-                raise OutputError(f"{path} is a folder. Name a file in it.")
-            return PipeOutput(target.open("wb", buffering=0), path)
-    return FileOutput(target)
+    mode = _mode(target)
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{path} is a folder. Name a file in it.")
+    if not mode or stat.S_ISREG(mode):
+        return FileOutput(target)
+    try:
+        return PipeOutput(target.open("wb", buffering=0), path, ours=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _stdout() -> BinaryIO | io.RawIOBase:
+    """Stdout without its buffer: what can't be written must not turn up again when Python ends."""
+    buffered: BinaryIO | None = getattr(sys.stdout, "buffer", None)
+    if buffered is None:
+        raise OutputError("there is no stdout to write to. Name a file with -o.")
+    sys.stdout.flush()
+    raw: BinaryIO | io.RawIOBase = getattr(buffered, "raw", buffered)
+    return raw
 
 
 class PipeOutput:
-    """Lines go out as they come: stdout, a named pipe, a device. Raises BrokenPipeError when the reader has gone."""
+    """Lines go out as they come: stdout, a named pipe, a device. Raises BrokenPipeError when the reader has gone.
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
+    `ours`: whether the stream is closed at the end.
+    """
+
+    def __init__(self, stream: BinaryIO | io.RawIOBase, name: str, *, ours: bool = False) -> None:
         self._stream = stream
         self._name = name
+        self._ours = ours
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Write and flush."""
-        if not lines:
-            return
+        """Write all of them before it returns."""
+        left = memoryview(_joined(lines))
         try:
-            self._stream.write(b"\n".join(lines) + b"\n")
-            self._stream.flush()
+            while left:
+                written = self._stream.write(left)
+                if written is None:  # somebody set the pipe to non-blocking, and it is full
+                    select.select([], [self._stream], [])
+                left = left[written or 0 :]
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -65,20 +88,25 @@ class PipeOutput:
 
     def finish(self) -> None:
         """Nothing is held back."""
+        if self._ours:
+            self._stream.close()
 
     def discard(self) -> None:
         """What has gone out can't be taken back."""
+        self.finish()
 
 
 class FileOutput:
-    """Lines gather in `.NAME.partial` beside the file and take its place at the end.
+    """Lines gather in `.NAME.partial` beside the file and take its place at the end; gzipped if it ends in `.gz`.
 
     The partial file is locked while a run writes it: two runs can't write the same output, and what a killed run left
     behind is taken over by the next.
     """
 
     def __init__(self, target: Path) -> None:
-        self._target = target.resolve()
+        # Compressed without a date or a name: the same lines are the same bytes.
+        self._gzip = zlib.compressobj(6, zlib.DEFLATED, _GZIP_FORMAT) if target.suffix == ".gz" else None
+        self._target = Path(os.path.realpath(target))
         self._partial = self._target.with_name(f".{self._target.name}.partial")
         try:
             self._stream = self._open()
@@ -88,13 +116,9 @@ class FileOutput:
     def _open(self) -> BinaryIO:
         while True:
             stream = self._partial.open("ab", buffering=1 << 16)
-            try:
-                _lock(stream)
-            except OSError as error:
+            if not _locked(stream):
                 stream.close()
-                raise OutputError(
-                    f"{self._target} is being written by another run. Wait for it, or choose another -o."
-                ) from error
+                raise OutputError(f"{self._target} is being written by another run. Wait for it, or choose another -o.")
             # The run that held the lock may have renamed the file away in between.
             with contextlib.suppress(OSError):
                 if os.fstat(stream.fileno()).st_ino == self._partial.stat().st_ino:
@@ -104,42 +128,51 @@ class FileOutput:
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines."""
+        data = _joined(lines)
         try:
-            self._stream.writelines(_with_newlines(lines))
+            self._stream.write(data if self._gzip is None else self._gzip.compress(data))
         except OSError as error:
             raise _unwritable(str(self._target), error) from error
 
     def finish(self) -> None:
-        """Put the file in its place."""
+        """Put the file in its place. What can't be finished is removed."""
         try:
+            if self._gzip is not None:
+                self._stream.write(self._gzip.flush())
             self._stream.flush()
             os.fsync(self._stream.fileno())
             self._partial.replace(self._target)
         except OSError as error:
+            self.discard()
             raise _unwritable(str(self._target), error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                self._stream.close()
+        self._stream.close()
 
     def discard(self) -> None:
-        """Remove the partial file."""
+        """Remove the partial file, unless it is finished: then another run's may stand in its place."""
+        if self._stream.closed:
+            return
         with contextlib.suppress(OSError):
             self._partial.unlink()
         with contextlib.suppress(OSError):
             self._stream.close()
 
 
-def _with_newlines(lines: Iterable[bytes]) -> Iterable[bytes]:
-    for line in lines:
-        yield line
-        yield b"\n"
+def _joined(lines: Sequence[bytes]) -> bytes:
+    return b"\n".join((*lines, b"")) if lines else b""
 
 
-def _lock(stream: BinaryIO) -> None:
+def _locked(stream: BinaryIO) -> bool:
+    """Lock a file, unless another process has done so. A file system without locks goes without."""
     if sys.platform != "win32":
         import fcntl
 
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
 
 
 def _unwritable(path: str, error: OSError) -> OutputError:
@@ -149,10 +182,11 @@ def _unwritable(path: str, error: OSError) -> OutputError:
 
 
 def rest_path(output: str) -> str:
-    """Where the rest goes by default: beside the output as NAME.rest.jsonl; `""` (nowhere) beside stdout."""
-    if output == STDOUT:
-        return ""
+    """Where the rest goes by default: beside the output as NAME.rest.jsonl; `""` (nowhere) beside stdout or a pipe."""
     path = Path(output)
+    mode = _mode(path)
+    if output == STDOUT or (mode and not stat.S_ISREG(mode)):
+        return ""
     name = path.name
     for suffix in (".gz", ".jsonl", ".json", ".ndjson"):
         name = name.removesuffix(suffix)
@@ -160,19 +194,29 @@ def rest_path(output: str) -> str:
 
 
 def check_distinct(inputs: Sequence[str], outputs: Sequence[tuple[str, str]]) -> None:
-    """Raises SettingsError where an output (flag, path) is also an input or another output."""
-    seen: dict[Path, str] = {Path(path).resolve(): f"the input {path}" for path in inputs if path != STDOUT}
+    """Raises SettingsError where an output (flag, path) is also an input or another output, under whatever name."""
+    seen = {_place(path, descriptor=0): f"the input {path}" for path in inputs}
     for flag, path in outputs:
-        if path in {"", STDOUT}:
-            continue
-        place = Path(path).resolve()
-        if place in seen and not _is_device(place):
+        place = _place(path, descriptor=1) if path else None
+        if place is not None and place in seen:
             raise SettingsError(f"{flag} {path} is also {seen[place]}. Choose another file.")
         seen[place] = f"{flag} {path}"
 
 
-def _is_device(path: Path) -> bool:
+def _place(path: str, *, descriptor: int) -> object:
+    """What tells a file from others, also under a second name; None for a device or a pipe that has a name."""
     try:
-        return not stat.S_ISREG(path.stat().st_mode)
+        facts = os.fstat(descriptor) if path == STDOUT else Path(path).stat()
     except OSError:
-        return False
+        return descriptor if path == STDOUT else os.path.realpath(path)
+    if stat.S_ISREG(facts.st_mode):
+        return facts.st_dev, facts.st_ino
+    return descriptor if path == STDOUT else None
+
+
+def _mode(path: Path) -> int:
+    """What stands at `path`; 0 for nothing."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0

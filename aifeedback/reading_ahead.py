@@ -30,11 +30,12 @@ async def read_ahead(items: Iterator[T]) -> AsyncIterator[T]:
 
     def pump() -> None:
         try:
+            room.acquire()
             for item in items:
+                hand_over((item,))
                 room.acquire()
                 if over.is_set():
                     return
-                hand_over((item,))
         except BaseException as error:  # noqa: BLE001 - it is raised where the items are wanted
             hand_over(error)
         else:

@@ -24,7 +24,9 @@ def reconcile(pair: Pair, verdicts: Sequence[Verdict], settings: ReconcileSettin
     order_p_a = {order: _mean(means) for order, critics in groups.items() if (means := _means(critics)) is not None}
     missing = _missing(groups)
     if missing is not None:
-        return Label(pair, missing.status or Status.FAILED, missing.why, None, order_p_a, agreed=False, verdicts=tuple(verdicts))
+        return Label(
+            pair, missing.status or Status.FAILED, missing.why, None, order_p_a, agreed=False, verdicts=tuple(verdicts)
+        )
     p_a = _mean(order_p_a.values())
     decisions = {_side(p) for p in order_p_a.values()}
     agreed = len(order_p_a) == 2 and len(decisions) == 1

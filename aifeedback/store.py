@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from aifeedback.errors import StoreError
+from aifeedback.jsontext import dumps, loads
 from aifeedback.records import Question, Reply, Usage, text_of
 
+_ELSEWHERE = "Choose another place with --store, or use --no-store."
 _APPLICATION_ID = 0x61696662  # "aifb"
 _VERSION = 1
 _SCHEMA = """
@@ -45,7 +49,7 @@ class Asked:
 
     def facets(self) -> str:
         """Everything as canonical JSON."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS).decode()
+        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,37 +105,40 @@ class Store:
     """One SQLite file in WAL mode that several processes may share; every method may be called from any thread.
 
     Raises StoreError where the file can't be opened or written. A file that is no store of this version is set aside
-    under another name, and `note` is told.
+    under another name, and `note` is told; without `begin` that is a StoreError too, and the file stays as it is.
     """
 
-    def __init__(self, path: Path | None, *, note: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, path: Path | None, *, note: Callable[[str], None] = lambda _: None, begin: bool = True) -> None:
         self._temporary = None if path else tempfile.TemporaryDirectory(prefix="aifeedback-")
         self.path = path or Path(self._temporary.name if self._temporary else ".") / "replies.sqlite"
         self._lock = threading.Lock()
-        self._asked_ids: dict[str, int] = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            with _in_turn(self.path.parent):
+                self._connection = self._open_or_begin(note) if begin else self._open()
         except OSError as error:
-            raise StoreError(
-                f"{self.path.parent}: {error.strerror}. Choose another place with --store, or use --no-store."
-            ) from error
+            raise StoreError(f"{self.path.parent}: {error.strerror}. {_ELSEWHERE}") from error
+        except _NotOursError as error:
+            raise StoreError(f"{self.path} {error}. Name another file with --store.") from error
+
+    def _open_or_begin(self, note: Callable[[str], None]) -> sqlite3.Connection:
         try:
-            self._connection = self._open()
+            return self._open()
         except _NotOursError as error:
             aside = _set_aside(self.path)
             note(f"{self.path} {error}; it was set aside as {aside.name} and a new store was begun.")
-            self._connection = self._open()
+            return self._open()
 
     def _open(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}. Choose another place with --store, or use --no-store.") from error
+            raise StoreError(f"{self.path}: {error}. {_ELSEWHERE}") from error
         try:
             _prepare(connection)
         except sqlite3.OperationalError as error:
             connection.close()
-            raise StoreError(f"{self.path}: {error}. Choose another place with --store, or use --no-store.") from error
+            raise StoreError(f"{self.path}: {error}. {_ELSEWHERE}") from error
         except sqlite3.DatabaseError as error:
             connection.close()
             raise _NotOursError(f"is no usable store ({error})") from error
@@ -142,21 +149,21 @@ class Store:
 
     def close(self) -> None:
         """Close the file; a temporary store is removed."""
-        self._connection.close()
+        with self._lock:  # a thread may still be at it
+            self._connection.close()
         if self._temporary:
             self._temporary.cleanup()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 yield self._connection
             except sqlite3.Error as error:
-                self._asked_ids.clear()
-                if self._connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
                     self._connection.rollback()
                 raise StoreError(
-                    f"{self.path}: {error}. What was committed is kept; run the same command again once this is mended."
+                    f"{self.path}: {error}. What was committed is kept. Mend this and run the same command again, or choose another --store."
                 ) from error
 
     def find(self, keys: Sequence[Key]) -> dict[bytes, Reply]:
@@ -167,39 +174,27 @@ class Store:
             marks = ",".join("?" * len(block))
             with self._using() as connection:
                 rows = connection.execute(f"SELECT key, body FROM replies WHERE key IN ({marks})", block).fetchall()  # noqa: S608 - only question marks
-            found.update((digest, _unpack(body)) for digest, body in rows)
+            for digest, body in rows:
+                with contextlib.suppress(zlib.error, ValueError, TypeError):  # damaged: it is asked for again
+                    found[digest] = _unpack(body)
         return found
 
     def put(self, entries: Iterable[tuple[Key, Asked, Reply]]) -> None:
         """Keep all of `entries` in one transaction: when this returns they survive a killed process."""
+        packed = [(key, asked.facets(), _pack(reply)) for key, asked, reply in entries]
         now = time.time()
         with self._using() as connection:
             connection.execute("BEGIN IMMEDIATE")
+            # Not remembered any longer than this: another process may prune in between.
+            numbers = {facets: _number(connection, facets) for facets in {facets for _, facets, _ in packed}}
             connection.executemany(
                 "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (
-                        key.digest,
-                        self._asked_id(connection, asked),
-                        key.messages,
-                        key.pair,
-                        key.sample,
-                        now,
-                        _pack(reply),
-                    )
-                    for key, asked, reply in entries
+                    (key.digest, numbers[facets], key.messages, key.pair, key.sample, now, body)
+                    for key, facets, body in packed
                 ],
             )
             connection.execute("COMMIT")
-
-    def _asked_id(self, connection: sqlite3.Connection, asked: Asked) -> int:
-        facets = asked.facets()
-        known = self._asked_ids.get(facets)
-        if known is None:
-            connection.execute("INSERT OR IGNORE INTO asked (facets) VALUES (?)", (facets,))
-            known = int(connection.execute("SELECT id FROM asked WHERE facets = ?", (facets,)).fetchone()[0])
-            self._asked_ids[facets] = known
-        return known
 
     def learnt(self, endpoint: str, model: str) -> Mapping[str, object]:
         """What earlier runs learnt about an endpoint's features; empty where nothing is known."""
@@ -216,13 +211,20 @@ class Store:
                 "INSERT OR REPLACE INTO learnt VALUES (?, ?, ?)", (endpoint, model, orjson.dumps(features).decode())
             )
 
+    def forget(self, model: str) -> None:
+        """Drop what was learnt about a model, at all endpoints."""
+        with self._using() as connection:
+            connection.execute("DELETE FROM learnt WHERE model = ?", (model,))
+
     def rows(self) -> Iterator[Row]:
         """Every stored reply's facets, without the reply."""
         with self._using() as connection:
-            facets = {number: orjson.loads(text) for number, text in connection.execute("SELECT id, facets FROM asked")}
-            rows = connection.execute("SELECT key, asked, messages, pair, sample, stored FROM replies").fetchall()
-        for key, asked, messages, pair, sample, stored in rows:
-            yield Row(key, facets[asked], messages, pair, sample, stored)
+            rows = connection.execute(
+                "SELECT key, facets, messages, pair, sample, stored FROM replies JOIN asked ON asked.id = replies.asked"
+            ).fetchall()
+        facets: dict[str, Mapping[str, object]] = {text: orjson.loads(text) for text in {row[1] for row in rows}}
+        for key, text, messages, pair, sample, stored in rows:
+            yield Row(key, facets[text], messages, pair, sample, stored)
 
     def delete(self, digests: Sequence[bytes]) -> None:
         """Remove replies and give the room back."""
@@ -232,11 +234,24 @@ class Store:
             connection.execute("DELETE FROM asked WHERE id NOT IN (SELECT DISTINCT asked FROM replies)")
             connection.execute("COMMIT")
             connection.execute("VACUUM")
-        self._asked_ids.clear()
 
 
 class _NotOursError(Exception):
     """The file is there, but it is not a store of this version."""
+
+
+@contextlib.contextmanager
+def _in_turn(folder: Path) -> Iterator[None]:
+    """Processes that open stores in `folder` do so one after the other: two can't make or move a file at once."""
+    with contextlib.ExitStack() as stack:
+        if sys.platform != "win32":
+            import fcntl
+
+            with contextlib.suppress(OSError):  # a folder that can't be listed, a file system without locks
+                descriptor = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -262,13 +277,18 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
+def _number(connection: sqlite3.Connection, facets: str) -> int:
+    connection.execute("INSERT OR IGNORE INTO asked (facets) VALUES (?)", (facets,))
+    return int(connection.execute("SELECT id FROM asked WHERE facets = ?", (facets,)).fetchone()[0])
+
+
 def _set_aside(path: Path) -> Path:
     """Move a file that is no store, and its journals, to the first free name beside it."""
     number = 1
     while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
         number += 1
     path.rename(aside)
-    for suffix in ("-wal", "-shm"):
+    for suffix in ("-journal", "-wal", "-shm"):
         journal = path.with_name(path.name + suffix)
         if journal.exists():
             journal.rename(aside.with_name(aside.name + suffix))
@@ -281,9 +301,12 @@ def _pack(reply: Reply) -> bytes:
         reply.content, reply.reasoning, reply.refusal, reply.finish_reason, reply.model, reply.fingerprint, reply.rung,
         usage.input, usage.cached, usage.output, usage.reasoning,
     )  # fmt: skip
-    return zlib.compress(orjson.dumps(fields), 1)
+    return zlib.compress(dumps(fields), 1)
 
 
 def _unpack(body: bytes) -> Reply:
-    content, reasoning, refusal, finish, model, fingerprint, rung, *tokens = orjson.loads(zlib.decompress(body))
+    fields, _ = loads(zlib.decompress(body))
+    if not isinstance(fields, list):
+        raise TypeError("no reply")
+    content, reasoning, refusal, finish, model, fingerprint, rung, *tokens = fields
     return Reply(content, reasoning, refusal, finish, model, fingerprint, rung, Usage(*tokens))

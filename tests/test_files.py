@@ -96,7 +96,7 @@ def test_a_byte_order_mark_is_dropped_at_the_head_alone():
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf_16_is_one_clear_refusal(encoding: str, file: WriteFile):
-    content = ("\ufeff" + "\n".join([line().decode()] * 5)).encode(encoding)
+    content = ("\ufeff" + "\n".join([line().decode()] * 5000)).encode(encoding)
     assert reasons(read(content)) == ["the file is UTF-16. Save it as UTF-8."]
     path = file(content)
     with pytest.raises(InputError, match="UTF-16"):
@@ -175,6 +175,12 @@ def test_a_gzip_cut_in_its_head_is_one_invalid_row_and_an_empty_file_is_none(siz
     content = gzip.compress(line())[:size]
     Reader([file(content)], InputSettings()).check()
     assert len(reasons(read(content))) == (1 if size else 0)
+
+
+def test_what_only_begins_like_gzip_is_one_invalid_row(file: WriteFile):
+    content = b"\x1f\x8bno gzip at all"
+    Reader([file(content)], InputSettings()).check()
+    assert "breaks off here" in reasons(read(content))[0]
 
 
 class Trickle(io.RawIOBase):

@@ -136,7 +136,7 @@ def test_draws_are_binomial(n: int, p: float):
     generator = random.Random(5)
     draws = [_binomial(n, p, generator) for _ in range(1500)]
     error = math.sqrt(n * p * (1 - p) / len(draws))
-    assert 0 <= min(draws)
+    assert min(draws) >= 0
     assert max(draws) <= n
     assert fmean(draws) == pytest.approx(n * p, abs=4 * error)
     assert variance(draws) == pytest.approx(n * p * (1 - p), rel=0.2)

@@ -137,9 +137,7 @@ P_A = st.sampled_from([0.0, 1.0, 1 / 3, 0.25])
 
 
 @given(PAIRS, P_A, P_A, st.sampled_from(["none", "reason", "full"]))
-def test_every_labelled_line_has_the_same_keys_with_the_same_types(
-    pair: Pair, ab: float, ba: float, explain: Explain
-):
+def test_every_labelled_line_has_the_same_keys_with_the_same_types(pair: Pair, ab: float, ba: float, explain: Explain):
     item = reconcile(pair, [verdict(Order.AB, ab), verdict(Order.BA, ba)], ReconcileSettings("soft"))
     if item.status is None:
         row = written(item, shape="messages", meta="drop", explain=explain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from aifeedback.errors import SettingsError
 
 FILE_NAME = "aifeedback.toml"
 _PREFIX = "AIFEEDBACK_"
-_NOT_FLAGS = {"config", "test_data"}
 _PATHS = {"output", "rest", "summary", "examples", "store"}
 
 
@@ -40,8 +39,11 @@ def find(start: Path) -> Path | None:
     return next((path for folder in (start, *start.parents) if (path := folder / FILE_NAME).is_file()), None)
 
 
-def load(path: Path | None) -> Config:
-    """Read aifeedback.toml. Raises SettingsError with what is wrong with it."""
+def load(path: Path | None, flags: Mapping[str, Mapping[str, Flag]]) -> Config:
+    """Read aifeedback.toml. Raises SettingsError with what is wrong with it.
+
+    `flags`: each command's options by name (`min-preference`); those under `""` are common to all commands.
+    """
     if path is None:
         return Config()
     try:
@@ -53,31 +55,48 @@ def load(path: Path | None) -> Config:
     critics = data.pop("critics", {})
     if not isinstance(critics, dict) or not all(isinstance(critic, dict) for critic in critics.values()):
         raise SettingsError(f"{path}: critics are tables. Write [critics.NAME] above a critic's settings.")
-    commands = {name: data.pop(name) for name in list(data) if isinstance(data[name], dict)}
+    commands = {name: data.pop(name) for name in list(data) if name in flags and isinstance(data[name], dict)}
+    known = {name for options in flags.values() for name in options}
+    for table, values in (("", data), *commands.items()):
+        meant = {*flags[table], *flags[""]} if table else known
+        for key in values:
+            if key.replace("_", "-") not in meant:
+                where = f" in [{table}]" if table else ""
+                raise SettingsError(
+                    f"{path}: {key!r}{where} is no flag.{_near(key.replace('_', '-'), [*meant, *flags])}"
+                )
     return Config(path, data, commands, critics)
 
 
 def defaults(
-    config: Config, command: str, flags: Mapping[str, Flag], known: frozenset[str], environment: Mapping[str, str]
+    config: Config, command: str, flags: Mapping[str, Flag], environment: Mapping[str, str]
 ) -> dict[str, object]:
-    """Default values for a command's parameters: the file's, under the environment's.
-
-    `flags`: the command's options by name (`min-preference`); `known`: those of all commands.
-    """
+    """Default values for the parameters of `flags`: the file's, those of [command] before the others, under the environment's."""
     found: dict[str, object] = {}
-    for table, values in (("", config.defaults), (command, config.commands.get(command, {}))):
+    for values in (config.defaults, config.commands.get(command, {})):
         for key, value in values.items():
-            name = key.replace("_", "-")
-            if name in flags:
-                found[flags[name].parameter] = _from_file(config, flags[name], value)
-            elif table or name not in known:
-                raise SettingsError(f"{config.path}: no flag --{name}{_near(name, flags if table else known)}")
-    for variable, text in environment.items():
-        name = variable.removeprefix(_PREFIX).lower().replace("_", "-")
-        if variable.startswith(_PREFIX) and name in flags and text:
-            flag = flags[name]
-            found[flag.parameter] = text.split() if flag.multiple else text
+            flag = flags.get(key.replace("_", "-"))
+            if flag is not None:
+                found[flag.parameter] = _from_file(config, flag, value)
+    for name, flag in flags.items():
+        text = environment.get(_variable(name))
+        if text:
+            found[flag.parameter] = _several(name, text) if flag.multiple else text
     return found
+
+
+def given_in(environment: Mapping[str, str], flags: Mapping[str, Flag]) -> frozenset[str]:
+    """The parameters that the environment sets."""
+    return frozenset(flag.parameter for name, flag in flags.items() if environment.get(_variable(name)))
+
+
+def _variable(flag: str) -> str:
+    return _PREFIX + flag.upper().replace("-", "_")
+
+
+def _several(name: str, text: str) -> list[str]:
+    """Several values in one variable: critics by white space, what may hold a space by lines."""
+    return text.split() if name == "critic" else [line for line in text.splitlines() if line.strip()]
 
 
 def _from_file(config: Config, flag: Flag, value: object) -> object:
@@ -89,12 +108,25 @@ def _from_file(config: Config, flag: Flag, value: object) -> object:
     if isinstance(value, dict | list):
         import json
 
-        return json.dumps(value)
-    if flag.parameter in _PATHS and isinstance(value, str) and value != "-" and config.path is not None:
-        return os.path.relpath(config.path.parent / Path(value).expanduser())
+        return json.dumps(value, default=str)
+    if isinstance(value, str) and config.path is not None:
+        return _from_folder(config.path.parent, flag.parameter, value)
     return value
 
 
-def _near(name: str, known: Mapping[str, Flag] | frozenset[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f". Did you mean {near[0]}?" if near else ". Each key is a flag without its dashes."
+def _from_folder(folder: Path, parameter: str, value: str) -> str:
+    """A path as seen from here that is written as seen from `folder`; any other text as it is."""
+    mark = "@" if parameter == "criteria" and value.startswith("@") else ""
+    a_path = parameter in _PATHS or mark or (parameter == "template" and ("/" in value or value.endswith(".md")))
+    if not a_path or value in {"", "-"}:
+        return value
+    return mark + os.path.relpath(folder / Path(value.removeprefix(mark)).expanduser())
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return (
+        f" Did you mean {near[0]}?"
+        if near
+        else " Each key is a flag without its dashes, each table a command or [critics.NAME]."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,29 +18,34 @@ HINT = """no critic is named. For instance:
   aifeedback label pairs.jsonl --critic ollama/qwen3           (a model on this machine)
   aifeedback label pairs.jsonl --critic builtin                (no model, no key: to try the tool)"""
 
-_KEYS = {
-    "critic",
-    "base_url",
-    "api_key_env",
-    "headers",
-    "query",
-    "extra_body",
-    "id",
-    "temperature",
-    "max_tokens",
-    "reasoning_effort",
+_KEYS: dict[str, tuple[type, ...]] = {
+    "critic": (str,),
+    "base_url": (str,),
+    "api_key_env": (str,),
+    "headers": (dict,),
+    "query": (dict,),
+    "extra_body": (dict,),
+    "id": (str,),
+    "temperature": (int, float),
+    "max_tokens": (int,),
+    "reasoning_effort": (str,),
 }
+_WORDS = {str: "a text", dict: "a table", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointFlags:
-    """The flags that point critics somewhere; they hold for each critic that doesn't say otherwise."""
+    """The flags that point critics somewhere; they hold for each critic that doesn't say otherwise.
+
+    `given` names the parameters that stand on the command line or in the environment: those beat [critics.NAME].
+    """
 
     base_url: str
     api_key_env: str
     headers: Sequence[str]
     query: Sequence[str]
     extra_body: str
+    given: frozenset[str] = frozenset()
 
 
 def critics(
@@ -64,18 +70,9 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
             )
             raise SettingsError(f"--critic {name}: no such critic. {meant}")
         return CriticSettings(_endpoint(name, flags, {}))
-    table = dict(named[name])
-    for key in table:
-        if key not in _KEYS:
-            if is_secret(key):
-                raise SettingsError(
-                    f"[critics.{name}]: a key does not belong into aifeedback.toml. Name the variable that holds it: api_key_env."
-                )
-            near = difflib.get_close_matches(key, _KEYS, 1)
-            raise SettingsError(
-                f"[critics.{name}]: unknown {key!r}. "
-                + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(_KEYS))}.")
-            )
+    # --critic chose the table: it can't also beat what stands there.
+    beaten = flags.given - {"critic"}
+    table = {key: value for key, value in _checked(name, named[name]).items() if _FLAG_OF.get(key, key) not in beaten}
     temperature, max_tokens, effort = table.get("temperature"), table.get("max_tokens"), table.get("reasoning_effort")
     return CriticSettings(
         _endpoint(str(table.get("critic", name)), flags, table),
@@ -85,29 +82,52 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
     )
 
 
+_FLAG_OF = {"headers": "header"}
+
+
+def _checked(name: str, table: Mapping[str, object]) -> Mapping[str, object]:
+    """The table of a named critic. Raises SettingsError for a key or a type that means nothing, or where none is named."""
+    table = {key.replace("-", "_"): value for key, value in table.items()}
+    if "critic" not in table and "/" not in name:
+        raise SettingsError(
+            f'[critics.{name}]: no critic is named. Write for instance critic = "openai/gpt-5-mini" in it.'
+        )
+    for key, value in table.items():
+        if key not in _KEYS and is_secret(key):
+            raise SettingsError(
+                f"[critics.{name}]: a key does not belong into aifeedback.toml. Name the variable that holds it: api_key_env."
+            )
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, 1)
+            meant = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(_KEYS))}."
+            raise SettingsError(f"[critics.{name}]: unknown {key!r}. {meant}")
+        if not isinstance(value, _KEYS[key]) or isinstance(value, bool):
+            raise SettingsError(f"[critics.{name}]: {key} is not {_WORDS[_KEYS[key][-1]]}. Mend it.")
+    return table
+
+
 def _endpoint(critic: str, flags: EndpointFlags, table: Mapping[str, object]) -> EndpointSettings:
     return EndpointSettings(
         critic=critic,
         base_url=str(table.get("base_url", flags.base_url)),
         api_key_env=str(table.get("api_key_env", flags.api_key_env)),
-        headers=_pairs(flags.headers, ":", "--header") | _texts(table.get("headers")),
-        query=_pairs(flags.query, "=", "--query") | _texts(table.get("query")),
-        extra_body=_object(flags.extra_body) | _values(table.get("extra_body")),
+        headers=_texts(table.get("headers")) | _pairs(flags.headers, ":", "--header"),
+        query=_texts(table.get("query")) | _pairs(flags.query, "=", "--query"),
+        extra_body=_values(table.get("extra_body")) | _object(flags.extra_body),
         id=str(table.get("id", "")),
     )
 
 
 def _pairs(texts: Sequence[str], separator: str, flag: str) -> dict[str, str]:
+    # In aifeedback.toml both are tables, which arrive as NAME=VALUE; the name of a header holds neither sign.
+    signs = ":=" if separator == ":" else "="
     found: dict[str, str] = {}
     for text in texts:
-        # In aifeedback.toml both are tables, which arrive as NAME=VALUE.
-        name, found_separator, value = text.partition(separator) if separator in text else text.partition("=")
-        if not found_separator or not name.strip():
-            shown = name.strip() or "?"
-            raise SettingsError(
-                f"{flag} {shown}: not NAME{separator}VALUE. Write for instance {flag} {'X-Title: labels' if separator == ':' else 'api-version=2024-10-21'}."
-            )
-        found[name.strip()] = value.strip()
+        match = re.fullmatch(rf"\s*([^{signs}\s][^{signs}]*)[{signs}](.*)", text, re.DOTALL)
+        if match is None:  # it is not shown: it may hold a key
+            example = "X-Title: labels" if separator == ":" else "api-version=2024-10-21"
+            raise SettingsError(f"{flag}: one is not NAME{separator}VALUE. Write for instance {flag} '{example}'.")
+        found[match[1].strip()] = match[2].strip()
     return found
 
 

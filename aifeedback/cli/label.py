@@ -17,12 +17,13 @@ from aifeedback.errors import BudgetSpent, SettingsError
 if TYPE_CHECKING:
     from aifeedback.cli.main import Common
     from aifeedback.job import Job, JobResult
+    from aifeedback.records import Order
 
 EPILOG = """Examples:
 
   aifeedback label pairs.jsonl --critic openai/gpt-5-mini -o labels.jsonl
 
-  cat pairs.jsonl | aifeedback label --critic ollama/qwen3 --template tags | aifeedback train dpo - --model PATH -o DIR
+  cat pairs.jsonl | aifeedback label --critic ollama/qwen3 --template tags > labels.jsonl
 
 Common options (-q, -v, --debug, --log-json, --config FILE) may stand anywhere; see aifeedback --help."""
 
@@ -122,6 +123,7 @@ def label(
     becomes a label. Replies are stored: the same command resumes an interrupted run and pays nothing twice.
     """
     flags = {name: value for name, value in locals().items() if name != "ctx"}
+    flags["given"] = given(ctx)
     common = cast("Common", ctx.obj)
     job = _job(flags, common)
     allowed = _max_failed(max_failed)
@@ -144,13 +146,17 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
     from aifeedback.lanes import LaneSettings
     from aifeedback.prompt_library import find_criteria, find_template, read_examples
     from aifeedback.publish import rest_path
-    from aifeedback.records import Order
     from aifeedback.settings import AskSettings, InputSettings, OutputSettings, ReconcileSettings
 
     endpoint = EndpointFlags(
-        flags["base_url"], flags["api_key_env"], flags["header"] or [], flags["query"] or [], flags["extra_body"]
+        flags["base_url"],
+        flags["api_key_env"],
+        flags["header"] or [],
+        flags["query"] or [],
+        flags["extra_body"],
+        flags["given"],
     )
-    orders = {"both": (Order.AB, Order.BA), "ab": (Order.AB,), "ba": (Order.BA,)}[flags["orders"]]
+    orders = orders_of(flags["orders"])
     ask = AskSettings(
         orders, flags["samples"], flags["temperature"], flags["max_tokens"], flags["reasoning_effort"], flags["seed"]
     )
@@ -169,7 +175,7 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
         rest=rest_path(flags["output"]) if flags["rest"] is None else flags["rest"],
         summary=flags["summary"],
         store=None if flags["no_store"] else Path(flags["store"]),
-        input_settings=InputSettings(flags["format"], _renames(flags["map"] or []), flags["pairs"], flags["seed"]),
+        input_settings=InputSettings(flags["format"], renames(flags["map"] or []), flags["pairs"], flags["seed"]),
         label_settings=LabelSettings(
             ask=ask,
             reconcile=ReconcileSettings(flags["on_conflict"], flags["min_preference"]),
@@ -182,6 +188,19 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
     )
 
 
+def orders_of(word: str) -> tuple[Order, ...]:
+    """What `--orders` says."""
+    from aifeedback.records import Order
+
+    return (Order.AB, Order.BA) if word == "both" else (Order(word),)
+
+
+def given(ctx: typer.Context) -> frozenset[str]:
+    """The parameters that the command line or the environment sets: what aifeedback.toml says comes after them."""
+    named = {name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
+    return cast("Common", ctx.obj).from_environment | named
+
+
 def _inputs(paths: list[str] | None) -> list[str]:
     if paths:
         return paths
@@ -190,7 +209,8 @@ def _inputs(paths: list[str] | None) -> list[str]:
     return ["-"]
 
 
-def _renames(texts: list[str]) -> dict[str, str]:
+def renames(texts: list[str]) -> dict[str, str]:
+    """What `--map` says: our names to the input's. Raises SettingsError."""
     found: dict[str, str] = {}
     for part in (part for text in texts for part in text.split(",")):
         ours, equals, theirs = part.partition("=")

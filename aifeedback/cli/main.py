@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -45,10 +45,11 @@ app.add_typer(store.app, name="store")
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What every command is told: how to speak, and what aifeedback.toml says."""
+    """What every command is told: how to speak, what aifeedback.toml says, and what the environment sets."""
 
     screen: Screen
-    config: config_file.Config = field(default_factory=config_file.Config)
+    config: config_file.Config
+    from_environment: frozenset[str]
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -76,47 +77,46 @@ def common(
 ) -> None:
     """Take in what is common to all commands."""
     del version
+    commands = getattr(ctx.command, "commands", {})
+    flags = {name: _flags(command) for name, command in commands.items()}
+    own = {
+        name: flag for name, flag in _flags(ctx.command).items() if name in {"quiet", "verbose", "debug", "log-json"}
+    }
     chosen = config or os.environ.get("AIFEEDBACK_CONFIG", "")
-    loaded = config_file.load(Path(chosen) if chosen else config_file.find(Path.cwd()))
-    ctx.obj = Common(Screen(quiet=quiet, verbose=verbose, debug=debug, log_json=log_json), loaded)
-    if debug or verbose:
+    loaded = config_file.load(Path(chosen) if chosen else config_file.find(Path.cwd()), {"": own, **flags})
+    said = {"quiet": quiet, "verbose": verbose, "debug": debug, "log_json": log_json}
+    unsaid = config_file.defaults(loaded, "", own, os.environ)
+    screen = Screen(
+        **{
+            name: value or str(unsaid.get(name, "")).lower() in {"true", "1", "yes", "on"}
+            for name, value in said.items()
+        }
+    )
+    name = ctx.invoked_subcommand or ""
+    ctx.obj = Common(screen, loaded, config_file.given_in(os.environ, flags.get(name, {})))
+    if screen.debug or screen.verbose:
         import logging
 
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-        logging.getLogger("aifeedback").setLevel(logging.DEBUG if debug else logging.INFO)
-    name = ctx.invoked_subcommand or ""
-    ctx.default_map = _default_map(ctx, name, loaded)
+        logging.getLogger("aifeedback").setLevel(logging.DEBUG if screen.debug else logging.INFO)
+    if name in commands:
+        ctx.default_map = {name: _default_map(commands[name], name, loaded)}
 
 
-def _default_map(ctx: typer.Context, name: str, loaded: config_file.Config) -> dict[str, object]:
-    """Defaults for the command that was called, also one level down (`prompts show`)."""
-    commands = getattr(ctx.command, "commands", {})
-    known = frozenset(flag for command in commands.values() for flag in _flags(command))
-    if name not in commands:
-        return {}
-    inner = getattr(commands[name], "commands", None)
+def _default_map(command: object, name: str, loaded: config_file.Config) -> dict[str, object]:
+    """Defaults for a command, or for each of those below it (`store stats`)."""
+    inner = getattr(command, "commands", None)
     if inner is None:
-        return {name: config_file.defaults(loaded, name, _flags(commands[name]), known, os.environ)}
-    return {
-        name: {
-            each: config_file.defaults(
-                config_file.Config(
-                    loaded.path, {k: v for k, v in loaded.defaults.items() if k.replace("_", "-") in _flags(command)}
-                ),
-                each,
-                _flags(command),
-                known,
-                os.environ,
-            )
-            for each, command in inner.items()
-        }
-    }
+        return config_file.defaults(loaded, name, _flags(command, below=False), os.environ)
+    return {each: _default_map(below, name, loaded) for each, below in inner.items()}
 
 
-def _flags(command: object) -> dict[str, config_file.Flag]:
-    """A command's options by their long names, without dashes."""
-    inner = getattr(command, "commands", {})
-    flags = {name: flag for each in inner.values() for name, flag in _flags(each).items()}
+def _flags(command: object, *, below: bool = True) -> dict[str, config_file.Flag]:
+    """A command's options, and those of the commands below it, by their long names without dashes."""
+    inner = getattr(command, "commands", {}) if below and command is not None else {}
+    flags: dict[str, config_file.Flag] = {}
+    for each in inner.values():
+        flags |= _flags(each)
     for parameter in getattr(command, "params", []):
         for option in parameter.opts:
             if option.startswith("--") and parameter.name != "help":
@@ -154,7 +154,10 @@ def run(arguments: Sequence[str]) -> int:
         screen.error(str(error))
         return 2
     except _ClickError as error:
-        screen.error(_usage(error))
+        if type(error).__name__ == "NoArgsIsHelpError":
+            screen.line(error.format_message())  # type: ignore[attr-defined] # every ClickException has it
+        else:
+            screen.error(_usage(error))
         return 2
     except typer.Abort:
         return 130

@@ -8,11 +8,12 @@ from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from aifeedback.errors import StoreError
+from aifeedback.errors import InputError, StoreError
+from aifeedback.settings import FormName, PairsOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,12 +32,16 @@ StorePath = Annotated[str, typer.Option("--store", metavar="PATH", help="The sto
 
 
 def _open(path: str) -> Store:
-    """A store that is there; one that isn't, is not made."""
+    """A store that is there; one that isn't is not made, and what is none is left as it is."""
     from aifeedback.store import Store
 
     if not Path(path).is_file():
         raise StoreError(f"{path}: no store there. Name one with --store, or label something first.")
-    return Store(Path(path))
+    return Store(Path(path), begin=False)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _shown(facets: Mapping[str, object]) -> str:
@@ -51,7 +56,7 @@ def stats(*, store: StorePath = _DEFAULT) -> None:
     """Print how many replies the store holds, of whom, since when, and its size."""
     with closing(_open(store)) as opened:
         rows = list(opened.rows())
-    typer.echo(f"{store}: {len(rows)} replies, {Path(store).stat().st_size / 1e6:.1f} MB")
+    typer.echo(f"{store}: {len(rows)} replies, {_size(Path(store).stat().st_size)}")
     for who, count in Counter(_shown(row.facets) for row in rows).most_common():
         typer.echo(f"  {count:>8}  {who}")
     if rows:
@@ -78,6 +83,10 @@ def explain(
     temperature: Annotated[float | None, typer.Option(help="As given to label.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="As given to label.")] = 2048,
     reasoning_effort: Annotated[str, typer.Option(help="As given to label.")] = "",
+    format: Annotated[FormName | None, typer.Option(help="As given to label.")] = None,
+    map: Annotated[list[str] | None, typer.Option(metavar="OURS=THEIRS", help="As given to label.")] = None,
+    pairs: Annotated[PairsOf, typer.Option(help="As given to label.")] = "all",
+    orders: Annotated[Literal["both", "ab", "ba"], typer.Option(help="As given to label.")] = "both",
     base_url: Annotated[str, typer.Option(help="As given to label.")] = "",
     extra_body: Annotated[str, typer.Option(help="As given to label.")] = "",
     seed: Annotated[int, typer.Option(help="As given to label.")] = 0,
@@ -86,6 +95,7 @@ def explain(
 ) -> None:
     """Say for each question of these pairs whether its reply is stored and, if not, what differs from the nearest."""
     from aifeedback.cli.critic_options import EndpointFlags, critics
+    from aifeedback.cli.label import given, orders_of, renames
     from aifeedback.explaining import explanations
     from aifeedback.job import Job
     from aifeedback.labeling import LabelSettings
@@ -93,16 +103,15 @@ def explain(
     from aifeedback.settings import AskSettings, InputSettings
 
     common = cast("Common", ctx.obj)
-    ask = AskSettings(
-        samples=samples, temperature=temperature, max_tokens=max_tokens, reasoning_effort=reasoning_effort, seed=seed
-    )
+    ask = AskSettings(orders_of(orders), samples, temperature, max_tokens, reasoning_effort, seed)
+    endpoint = EndpointFlags(base_url, "", [], [], extra_body, given(ctx))
     job = Job(
         inputs=inputs,
-        critics=critics(critic or [], EndpointFlags(base_url, "", [], [], extra_body), common.config.critics),
+        critics=critics(critic or [], endpoint, common.config.critics),
         template=find_template(template),
         criteria=find_criteria(criteria),
         examples=read_examples(examples) if examples else (),
-        input_settings=InputSettings(seed=seed),
+        input_settings=InputSettings(format, renames(map or []), pairs, seed),
         label_settings=LabelSettings(ask=ask),
     )
     with closing(_open(store)) as opened:
@@ -111,6 +120,8 @@ def explain(
             found[why] += 1
             if found[why] <= 3 or line:
                 typer.echo(f"{where}: {why}")
+    if not found:
+        raise InputError(f"{', '.join(inputs)}: nothing in it is a usable pair. Give the flags that label was given.")
     for why, count in found.most_common():
         typer.echo(f"{count:>8}  {why}")
 
@@ -127,7 +138,10 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
     store: StorePath = _DEFAULT,
 ) -> None:
-    """Delete replies that match all of the given conditions; without any condition nothing is deleted."""
+    """Delete replies that match all of the given conditions; without any condition nothing is deleted.
+
+    With --model, what was learnt about how that model wants to be asked is forgotten too.
+    """
     if older_than is None and not model and not template:
         raise typer.BadParameter("name what to delete: --older-than, --model or --template")
     before = time.time() - (older_than or 0.0) * 86400
@@ -141,6 +155,8 @@ def prune(
         ]
         if not dry_run:
             opened.delete(doomed)
+            if model:
+                opened.forget(model)
     typer.echo(f"{len(doomed)} replies {'would be' if dry_run else 'were'} deleted from {store}")
 
 

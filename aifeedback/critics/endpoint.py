@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-import orjson
-
 from aifeedback.endpoints.address import Address
 from aifeedback.endpoints.chat import ChatParameters, body, meaning, read_refusal, read_reply, rung_of
 from aifeedback.endpoints.features import Features, adapt
 from aifeedback.endpoints.http import Http, HttpResponse, retry_after
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
+from aifeedback.jsontext import dumps
 from aifeedback.records import Question, Reply, Status
 
 _log = logging.getLogger(__name__)
@@ -22,8 +21,8 @@ _log = logging.getLogger(__name__)
 class EndpointCritic:
     """Asks one model at one address; learns on the way which parameters the endpoint takes.
 
-    `before_request` is called before each request goes out and may raise BudgetSpent. `on_learnt` hears what the
-    endpoint refused and how it is asked from then on.
+    `before_request` is called before each request goes out and may raise BudgetSpent. `on_learnt` hears, once it got
+    an answer, how the endpoint is asked from now on and what it refused.
     """
 
     def __init__(
@@ -45,6 +44,7 @@ class EndpointCritic:
         self._on_learnt = on_learnt
         self._http = Http(address.url, address.headers, connections=connections)
         self._answered = False
+        self._refused: list[str] = []
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -67,20 +67,26 @@ class EndpointCritic:
 
     async def _ask(self, question: Question) -> Reply:
         features = self._features
+        tried = {features}
         while True:
             fields = body(question, self.parameters, features)
             response = await self._post(fields)
             if response.status == 200:
+                self._tell()
                 return read_reply(response.body, rung_of(fields))
             learnt = self._learn(features, fields, response)
-            if learnt is None:
+            if learnt is None or learnt in tried:  # some refuse a parameter under either name
                 raise self._error(response)
             features = learnt
+            tried.add(features)
 
     async def _post(self, fields: Mapping[str, object]) -> HttpResponse:
         self.before_request()
-        response = await self._http.post(orjson.dumps(fields), self._timeout_s)
+        response = await self._http.post(dumps(fields), self._timeout_s)
         _log.debug("POST %s -> %d, %d bytes", self.address.shown, response.status, len(response.body))
+        # Before anything is read or shortened: a key that was cut in half would not be known any more.
+        for secret in self.address.secrets:
+            response.body = response.body.replace(secret.encode(), b"***")
         return response
 
     def _learn(self, features: Features, fields: Mapping[str, object], response: HttpResponse) -> Features | None:
@@ -97,8 +103,14 @@ class EndpointCritic:
             return None
         if self._features == features:
             self._features = changed
-            self._on_learnt(changed, self.address.redact(" ".join(refusal.message.split())[:200]))
+            self._refused.append(self.address.redact(" ".join(refusal.message.split())[:200]))
         return changed
+
+    def _tell(self) -> None:
+        """Pass on what was learnt once it got an answer: an endpoint that refuses everything teaches nothing."""
+        if self._refused:
+            refused, self._refused = self._refused, []
+            self._on_learnt(self._features, "; ".join(dict.fromkeys(refused)))
 
     def _error(self, response: HttpResponse) -> AifeedbackError:
         refusal = read_refusal(response.status, response.body, retry_after(response.headers))

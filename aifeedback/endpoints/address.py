@@ -6,11 +6,11 @@ import base64
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from aifeedback.errors import SettingsError
 
@@ -18,6 +18,9 @@ _SECRET_NAME = re.compile(
     r"(^|[-_.])(authorization|auth|(api[-_]?|[a-z]+[-_])?key|token|secret|password|passwd|cookie|credentials?|signature|sig)$",
     re.IGNORECASE,
 )
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HOST = re.compile(r"[\w.:~%-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,17 @@ def resolve(settings: EndpointSettings, environment: Mapping[str, str], *, needs
     if settings.base_url:
         headers = {}
     named = [*settings.query.items(), *parse_qsl(parts.query), *settings.headers.items()]
-    secrets = [key] + [word for name, value in named if is_secret(name) for word in (value, value.rpartition(" ")[2])]
+    secrets = [key, *_secret_words(named), *_secret_words(_texts(settings.extra_body), at_least=16)]
     if parts.username or parts.password:
-        pair = f"{parts.username or ''}:{parts.password or ''}"
-        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        secrets += [parts.password or "", headers["Authorization"].removeprefix("Basic ")]
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        # A name that stands alone is a token.
+        secrets += [password or user, parts.password or parts.username or "", headers["Authorization"][len("Basic ") :]]
     if key:
         name = provider.key_header or "Authorization"
         headers[name] = key if provider.key_header else f"Bearer {key}"
-    headers |= settings.headers
+    given = {name.lower() for name in settings.headers}
+    headers = {name: value for name, value in headers.items() if name.lower() not in given} | dict(settings.headers)
     _check_headers(headers)
     host = parts.hostname or ""
     netloc = (f"[{host}]" if ":" in host else host) + (f":{parts.port}" if parts.port else "")
@@ -122,10 +127,34 @@ def is_secret(name: str) -> bool:
 
 def without_secrets(fields: Mapping[str, object]) -> dict[str, object]:
     """`fields` fit to be kept and shown: of a secret only that it is there."""
-    return {
-        name: "***" if is_secret(name) else without_secrets(value) if isinstance(value, Mapping) else value
-        for name, value in fields.items()
-    }
+    return {name: "***" if is_secret(name) else _without_secrets(value) for name, value in fields.items()}
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, Mapping):
+        return without_secrets(value)
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def _texts(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text inside `value`, with the name of the field that holds it."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, name if is_secret(name) else str(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item, name)
+
+
+def _secret_words(named: Iterable[tuple[str, str]], *, at_least: int = 1) -> list[str]:
+    """What must not be shown of secret fields: the value, what follows a "Bearer", and how a URL spells it.
+
+    `at_least`: how long a value must be; an `end_token` that bears such a name by chance is shorter than a key.
+    """
+    values = [value for name, value in named if is_secret(name) and len(value) >= at_least]
+    return [word for value in values for word in (value, value.rpartition(" ")[2], quote(value, safe=""))]
 
 
 def _provider_and_model(critic: str) -> tuple[Provider, str]:
@@ -159,7 +188,7 @@ def _base_url(provider: Provider, settings: EndpointSettings, environment: Mappi
 def _checked(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        usable = parts.scheme in {"http", "https"} and bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
@@ -192,7 +221,7 @@ def _key(provider: Provider, settings: EndpointSettings, environment: Mapping[st
 
 def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
-        if not value.isprintable() or not value.isascii() or not name.isascii() or not name.isprintable() or not name:
+        if not value.isprintable() or not value.isascii() or not _HEADER_NAME.fullmatch(name):
             raise SettingsError(
                 f"The header {name!r} holds characters that HTTP can't carry. Check the key or --header."
             )

@@ -10,7 +10,7 @@ import orjson
 
 from aifeedback.endpoints.features import RUNGS, Features
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
-from aifeedback.jsontext import loads, scrub
+from aifeedback.jsontext import dumps, loads, scrub
 from aifeedback.records import Question, Reply, Status, Usage, VerdictFormat
 
 
@@ -98,7 +98,8 @@ def read_reply(payload: bytes, rung: str) -> Reply:
         content=_text(message.get("content")),
         reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
         refusal=_text(message.get("refusal")),
-        finish_reason=_text(choices[0].get("finish_reason")),
+        # Gemini says more after a colon: "content_filter: PROHIBITED_CONTENT"
+        finish_reason=_text(choices[0].get("finish_reason")).partition(":")[0],
         model=_text(data.get("model")),
         fingerprint=_text(data.get("system_fingerprint")),
         rung=rung,
@@ -113,19 +114,34 @@ def read_refusal(status: int, payload: bytes, retry_after_s: float = 0.0) -> Ref
         return Refusal(status, _glimpse(payload), retry_after_s=retry_after_s)
     error = data.get("error", data)
     if not isinstance(error, dict):
-        return Refusal(status, _text(error)[:500], retry_after_s=retry_after_s)
-    code = error.get("code")
-    kind = _text(error.get("type"))
-    inner = code if isinstance(code, int) and not isinstance(code, bool) else 0
-    message = _text(error.get("message")) or _text(error.get("detail")) or _glimpse(payload)
+        return Refusal(status, _text(error)[:500] or _glimpse(payload), retry_after_s=retry_after_s)
+    code, kind = _text(error.get("code")), _text(error.get("type"))
+    inner = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
     parameter = _text(error.get("param"))
     return Refusal(
         inner if status == 200 and inner >= 400 else status,
-        message[:1000],
-        f"{_text(code)} {kind}".strip(),
+        (_said(error) or _glimpse(payload))[:1000],
+        f"{code} {kind}".strip(),
         parameter,
         retry_after_s,
     )
+
+
+def _said(error: Mapping[str, object]) -> str:
+    """What an error object says in words: FastAPI lists what it dislikes, OpenRouter keeps the server's own words aside."""
+    detail = error.get("detail")
+    if isinstance(detail, list):
+        faults = [fault for fault in detail if isinstance(fault, dict)]
+        listed = "; ".join(f"{_path(fault.get('loc'))}: {_text(fault.get('msg'))}" for fault in faults)
+    else:
+        listed = _text(detail)
+    metadata = error.get("metadata")
+    raw = _text(metadata.get("raw")) if isinstance(metadata, dict) else ""
+    return " ".join(filter(None, (_text(error.get("message")) or listed, raw)))
+
+
+def _path(loc: object) -> str:
+    return ".".join(map(str, loc)) if isinstance(loc, list) else _text(loc)
 
 
 _QUOTA = re.compile(
@@ -133,15 +149,21 @@ _QUOTA = re.compile(
     re.IGNORECASE,
 )
 _CONTEXT = re.compile(
-    r"context_length|context length|context window|context size|maximum context|too many (input )?tokens|(prompt|input|request|message)s? (is |are |was )?too (long|large)|string_above_max_length|exceeds? the (available )?context|reduce the length",
+    r"context_length|context length|context window|context size|context limit|maximum context|maximum model length|max_model_len"
+    r"|too many (input )?tokens|input tokens exceed|token count.{0,40}exceeds|tokens \+ .?max_new_tokens"
+    r"|(prompt|input|request|message)s? (is |are |was )?too (long|large)|string_above_max_length"
+    r"|exceeds? the (available )?context|reduce the length",
     re.IGNORECASE,
 )
 _FILTER = re.compile(
     r"content[_ ]filter|content management policy|content_policy|safety|moderation|flagged|responsible ?ai",
     re.IGNORECASE,
 )
+_SOON = re.compile(r"(?:retry|try again) (?:in|after) (\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
+_TOO_BIG = re.compile(r"request too large", re.IGNORECASE)
 _NO_MODEL = re.compile(
-    r"model_not_found|model.{0,80}(not found|does not exist|doesn't exist|not exist|unknown|no such)|no such model|invalid model|DeploymentNotFound",
+    r"model_not_found|model.{0,80}(not found|does not exist|doesn't exist|not exist)|(no such|unknown|invalid)[ _]model\b"
+    r"|not a valid model|DeploymentNotFound",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -150,13 +172,21 @@ def meaning(refusal: Refusal) -> AifeedbackError:
     """What to do about an error response, as the exception that says so."""
     status, text = refusal.status, f"{refusal.code} {refusal.message}"
     said = f"{status}: {' '.join(refusal.message.split())[:300]}"
+    if (status in {400, 413, 429} and _TOO_BIG.search(text)) or (status in {200, 500} and _CONTEXT.search(text)):
+        # A single request above the limit a minute is never let through; some servers call a full context a 500.
+        return GiveUp(f"too long for the critic ({said})", status=Status.TOO_LONG)
+    soon = _SOON.search(text) if status == 429 and "insufficient_quota" not in text else None
+    if soon:
+        # Gemini words the limit of a minute as it does that of a month; only the first is over soon.
+        asked_for = float(soon[1]) / (1000 if soon[2].lower() == "ms" else 1)
+        return Busy(said, retry_after_s=refusal.retry_after_s or asked_for)
     if status == 402 or _QUOTA.search(text):
         return CriticGone(
             f"the quota is used up ({said}). Top it up and run the same command again: what was answered is kept."
         )
     if status == 401 or (status == 403 and not _FILTER.search(text)):
         return CriticGone(f"the endpoint refuses the credentials ({said}).")
-    if status in {404, 405} or (status in {400, 422} and _NO_MODEL.search(text)):
+    if status in {404, 405, 410} or (status in {400, 422} and _NO_MODEL.search(text)):
         return CriticGone(f"the endpoint knows no such model or address ({said}). Check --critic and --base-url.")
     if status in {429, 529} or "overloaded" in refusal.code:
         return Busy(said, retry_after_s=refusal.retry_after_s)
@@ -171,7 +201,7 @@ def meaning(refusal: Refusal) -> AifeedbackError:
 
 def _object(payload: bytes) -> dict[str, object] | None:
     try:
-        data = orjson.loads(payload)
+        data: object = orjson.loads(payload)
     except ValueError:
         try:
             data, _ = loads(payload)
@@ -190,7 +220,7 @@ def _text(value: object) -> str:
         return value if value.isascii() else scrub(value)
     if isinstance(value, list) and all(isinstance(part, dict) for part in value):
         return "".join(_text(part.get("text")) for part in value if part.get("type", "text") == "text")
-    return orjson.dumps(value, default=str).decode()
+    return scrub(dumps(value).decode())
 
 
 def _usage(value: object) -> Usage:

@@ -8,6 +8,12 @@ from dataclasses import asdict, dataclass, replace
 
 RUNGS = ("json_schema", "json_object", "text")
 _OPTIONAL = ("temperature", "reasoning_effort")
+_ALIASES = {
+    "response_format": r"response[_ ]format|response_schema|json[_ ]schema|json_object|structured[_ ]outputs?|json[_ ]mode"
+    r"|guided\w*|failed to generate json",
+    "reasoning_effort": r"reasoning_?effort|reasoning\.effort",
+}
+"""What servers call a parameter in their own words, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +48,8 @@ def adapt(features: Features, *, sent: frozenset[str], parameter: str, message: 
     named = _named(sent, parameter, message)
     if named in {"max_tokens", "max_completion_tokens"}:
         other = "max_completion_tokens" if named == "max_tokens" else "max_tokens"
-        return (
-            replace(features, max_tokens_name=other)
-            if other in message or named in parameter or _refused(message)
-            else None
-        )
+        # A number that is too large is refused under either name.
+        return replace(features, max_tokens_name=other) if other in message or _refused(message) else None
     if named == "response_format" and features.rung + 1 < len(RUNGS):
         return replace(features, rung=features.rung + 1)
     if named in _OPTIONAL:
@@ -60,14 +63,10 @@ def _named(sent: frozenset[str], parameter: str, message: str) -> str:
     if root in sent:
         return root
     text = message.lower()
-    aliases = {
-        "response_format": ("response_format", "json_schema", "json_object", "structured output", "json mode", "guided")
-    }
     found = [
-        (text.index(alias), name)
+        (match.start(), name)
         for name in sent
-        for alias in aliases.get(name, (name,))
-        if re.search(rf"(?<![a-z_]){re.escape(alias)}(?![a-z_])", text)
+        if (match := re.search(rf"(?<![a-z_])(?:{_ALIASES.get(name, re.escape(name))})(?![a-z_])", text))
     ]
     return min(found)[1] if found else ""
 
@@ -75,7 +74,8 @@ def _named(sent: frozenset[str], parameter: str, message: str) -> str:
 def _refused(message: str) -> bool:
     return bool(
         re.search(
-            r"unsupported|not supported|unknown|unrecogni[sz]ed|not permitted|extra (inputs|fields)|invalid",
+            r"unsupported|not supported|unknown|unrecogni[sz]ed|unexpected|not (permitted|allowed)|extra (inputs|fields)"
+            r"|invalid (parameter|argument|field)",
             message.lower(),
         )
     )

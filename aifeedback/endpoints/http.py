@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import ssl
 import time
@@ -10,15 +11,17 @@ import zlib
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
 from aifeedback import __version__
-from aifeedback.errors import Away, Hiccup
+from aifeedback.errors import Away, Hiccup, SettingsError
 
 MAX_BODY = 32 * 1024 * 1024
+_LONGEST_WAIT_S = 7 * 86400.0
 
 
 class HttpResponse:
@@ -40,15 +43,19 @@ class Http:
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], *, connections: int) -> None:
-        self._url = httpx2.URL(url)
-        self._headers = [
-            (b"Host", self._url.netloc),
-            (b"Content-Type", b"application/json"),
-            (b"Accept", b"application/json"),
-            (b"User-Agent", b"aifeedback/" + __version__.encode()),
-            (b"Accept-Encoding", b"gzip, deflate"),
-            *((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()),
-        ]
+        try:
+            self._url = httpx2.URL(url)
+        except httpx2.InvalidURL as error:
+            raise SettingsError(f"--base-url can't be asked: {error}. Check it.") from error
+        given = {name.lower(): value.encode("ascii") for name, value in headers.items()}
+        ours = {
+            "host": self._url.netloc,
+            "content-type": b"application/json",
+            "accept": b"application/json",
+            "user-agent": b"aifeedback/" + __version__.encode(),
+            "accept-encoding": b"gzip, deflate",
+        }
+        self._headers = [(name.encode("ascii"), value) for name, value in (ours | given).items()]
         self._connections = connections
         self._transport: AiohttpTransport | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -87,8 +94,9 @@ class Http:
                     await response.stream.aclose()  # type: ignore[union-attr] # always an async stream here
         except TimeoutError as error:
             raise Hiccup(f"no answer within {timeout_s:g} s") from error
-        except (httpx2.TransportError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise _named(error) from error
+        except (httpx2.TransportError, aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+            # Its own traceback may hold the URL, and that a key.
+            raise _named(error) from None
         return HttpResponse(response.status_code, response.headers, body)
 
 
@@ -108,10 +116,10 @@ async def _read(response: httpx2.Response) -> bytes:
 
 
 def _inflater(encoding: str) -> zlib._Decompress | None:
-    encoding = encoding.strip().lower()
-    if encoding in {"", "identity"}:
+    known = encoding.strip().lower()
+    if known in {"", "identity"}:
         return None
-    if encoding in {"gzip", "x-gzip", "deflate"}:
+    if known in {"gzip", "x-gzip", "deflate"}:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     raise Hiccup(f"the endpoint's answer is encoded as {encoding!r}, which nobody asked for")
 
@@ -136,24 +144,36 @@ def _named(error: BaseException) -> Away | Hiccup:
 
 
 def _proxy(url: httpx2.URL) -> str | None:
-    """The proxy that the usual variables name for `url`, as curl and requests read them."""
+    """The proxy that the usual variables name for `url`, as curl and requests read them. Raises SettingsError."""
     import urllib.request
 
-    if not url.host or urllib.request.proxy_bypass(url.host):
+    if urllib.request.proxy_bypass(url.netloc.decode("ascii")):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
+    named = proxies.get(url.scheme) or proxies.get("all")
+    if not named:
+        return None
+    address = named if "://" in named else f"http://{named}"
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(
+            "The proxy in the environment is no http:// address. Set another, or NO_PROXY for this host."
+        )
+    return address
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that the endpoint asks to be left alone: a number, fractions too, or an HTTP date; 0 where it doesn't."""
-    millis = headers.get("retry-after-ms")
-    text = (headers.get("retry-after") or "").strip()
-    try:
-        seconds = float(millis) / 1000 if millis else float(text)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
-            return 0.0
-    return seconds if 0 < seconds < 86400 * 7 else 0.0
+    for name, read in (
+        ("retry-after-ms", lambda text: float(text) / 1000),
+        ("retry-after", float),
+        ("retry-after", lambda text: email.utils.parsedate_to_datetime(text).timestamp() - time.time()),
+    ):
+        with contextlib.suppress(ValueError, OverflowError):
+            seconds = read(headers.get(name, ""))
+            return seconds if 0 < seconds < _LONGEST_WAIT_S else 0.0
+    return 0.0

@@ -32,6 +32,7 @@ class Pace:
         self._best_round_trip_s = float("inf")
         self._over = asyncio.Event()
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._called = 0  # whose turn has come, but who have not taken their slot yet
 
     async def slot(self) -> None:
         """Take a slot, waiting until the endpoint bears one more. Give it back with `done`."""
@@ -41,16 +42,27 @@ class Pace:
             if self._over.is_set():
                 self.in_flight += 1
                 return
-            if start > now:
-                await self.sleep(start - now)
-                continue
-            if self.in_flight < int(self.limit):
+            if start <= now and self._has_room():
                 self.in_flight += 1
                 self._next_start = max(now, self._next_start) + self._interval_s if self._interval_s else 0.0
                 return
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            try:
+                await (self.sleep(start - now) if start > now else self._turn())
+            except asyncio.CancelledError:
+                self._wake()
+                raise
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
             await turn
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._called -= 1
+
+    def _has_room(self) -> bool:
+        return self.in_flight + self._called < int(self.limit)
 
     def done(self) -> None:
         """Give a slot back."""
@@ -63,7 +75,8 @@ class Pace:
         self._best_round_trip_s = min(self._best_round_trip_s, self._round_trip_s)
         # An endpoint that only queues what is beyond its strength answers ever later: more in flight gains nothing.
         queueing = self._round_trip_s > 2 * self._best_round_trip_s + 0.05
-        if self.limit < self.ceiling and self.in_flight >= int(self.limit) - 1 and not queueing:
+        in_use = self.in_flight + self._called >= int(self.limit) - 1
+        if self.limit < self.ceiling and in_use and not queueing:
             self.limit = min(self.ceiling, self.limit + (1.0 if self._growing_fast else 1.0 / self.limit))
             self._wake()
 
@@ -91,15 +104,11 @@ class Pace:
     def close(self) -> None:
         """The run is over: nobody waits any more."""
         self._over.set()
-        for turn in self._waiting:
-            if not turn.done():
-                turn.set_result(None)
-        self._waiting.clear()
+        self._wake()
 
     def _wake(self) -> None:
-        room = int(self.limit) - self.in_flight
-        while room > 0 and self._waiting:
+        while self._waiting and (self._over.is_set() or self._has_room()):
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                room -= 1
+                self._called += 1

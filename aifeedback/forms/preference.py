@@ -43,10 +43,12 @@ def _without_repetition(prompt: Content, chosen: Content, rejected: Content) -> 
     heads = _repeated(prompt, chosen), _repeated(prompt, rejected)
     if bool(heads[0]) != bool(heads[1]):
         raise InputError('only one of "chosen" and "rejected" repeats the prompt.')
+    if not any(heads):
+        return prompt, chosen, rejected
     if chosen[: heads[0]] != rejected[: heads[1]]:
         raise InputError('"chosen" and "rejected" repeat the prompt in different ways.')
     repeated = chosen[: heads[0]]
-    if isinstance(repeated, tuple) and repeated and repeated[0].role == "system":
+    if isinstance(repeated, tuple) and repeated[0].role == "system":
         prompt = repeated  # its system message belongs to the prompt too
     return prompt, chosen[heads[0] :], rejected[heads[1] :]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import orjson
+import jsonlines
 
 from aifeedback.errors import InputError
 from aifeedback.testing.answers import Answer, Answering
@@ -66,15 +66,12 @@ def _recorded(path: Path, strategy: str) -> dict[tuple[str, str], Answer]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if line.strip():
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as wrong:
-                raise InputError(f"no JSON: {wrong}. Repair the line.", file=str(path), line=number) from wrong
-            if not isinstance(row, dict):
-                raise InputError("no JSON object. Write one object a line.", file=str(path), line=number)
-            yield number, row
+    """The file's records with their numbers, from 1; blank lines are no records."""
+    with jsonlines.open(path) as reader:
+        try:
+            yield from enumerate(reader.iter(type=dict, skip_empty=True), start=1)
+        except jsonlines.InvalidLineError as wrong:
+            raise InputError(f"no JSON object: {wrong}. Repair the line.", file=str(path), line=wrong.lineno) from wrong
 
 
 def _text(row: Row, name: str, path: Path, line: int) -> str:

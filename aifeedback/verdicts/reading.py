@@ -30,6 +30,7 @@ _READERS: Mapping[str, Callable[[str, VerdictFormat], Reading]] = MappingProxyTy
     {"json": read_json, "letter": read_letter, "tags": read_tag, "claim": read_claim, "pattern": read_pattern}
 )
 
+
 def read_verdict(reply: Reply, format: VerdictFormat) -> Reading:  # noqa: A002 - the users' word for it
     """P(the first shown is better) as `reply` says it, or the status and the reason why there is none.
 

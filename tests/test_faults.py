@@ -1,0 +1,183 @@
+"""The whole command against an endpoint that fails: every pair ends with the right status, and no failure is a label."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aifeedback.testing import StartServer
+from aifeedback.testing.server import Server
+from tests.conftest import Command, read_lines, some_pairs, write_lines
+from tests.test_label_command import STATUSES, adds_up
+
+PAIRS = some_pairs(5)
+QUESTIONS = 2 * len(PAIRS)
+
+
+@dataclass
+class Run:
+    """What one run came to."""
+
+    code: int
+    err: str
+    summary: dict[str, Any]
+    labels: list[tuple[str, object, object]]
+    rest: list[dict[str, Any]]
+    requests: int
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How often each status was given."""
+        return {status: self.summary[status] for status in STATUSES if self.summary[status]}
+
+
+class Label:
+    """The same labelling run, again and again."""
+
+    def __init__(self, command: Command, folder: Path) -> None:
+        self._command, self._folder = command, folder
+        write_lines(folder / "pairs.jsonl", PAIRS)
+
+    def __call__(self, server: Server, *more: object) -> Run:
+        before = server.stats()["requests"]
+        ended = self._command("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl", "--summary", "s.json", *more)
+        assert "Traceback" not in ended.err
+        summary = json.loads((self._folder / "s.json").read_text())
+        assert adds_up(summary)
+        labels = [(row["id"], row["chosen"], row["preference"]) for row in read_lines(self._folder / "out.jsonl")]
+        requests = server.stats()["requests"] - before
+        assert summary["requests"]["sent"] == requests
+        return Run(ended.code, ended.err, summary, labels, read_lines(self._folder / "out.rest.jsonl"), requests)
+
+    def stored(self) -> int:
+        """How many replies the store holds."""
+        with sqlite3.connect(self._folder / ".aifeedback" / "replies.sqlite") as store:
+            return int(store.execute("SELECT count(*) FROM replies").fetchone()[0])
+
+
+@pytest.fixture
+def label(aifeedback: Command, tmp_path: Path) -> Label:
+    return Label(aifeedback, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, object, object]]:
+    """The labels of a run without faults."""
+    import subprocess
+    import sys
+
+    from tests.conftest import clean_environment
+
+    folder = tmp_path_factory.mktemp("faultless")
+    write_lines(folder / "pairs.jsonl", PAIRS)
+    with Server() as server:
+        command = [sys.executable, "-m", "aifeedback", "label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-q"]
+        done = subprocess.run(command, capture_output=True, check=True, cwd=folder, env=clean_environment(HOME=str(folder)))
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == len(PAIRS)
+    return [(row["id"], row["chosen"], row["preference"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("fault", "repeated"),
+    [
+        ("429:1:0.1", True), ("429:1:date", True), ("429:1:none", True), ("500", True), ("502", True), ("503", True), ("529", True),
+        ("reset-before", True), ("reset-inside", True), ("reset-after", False), ("half-chunk", True),
+        ("error200", True), ("html200", True), ("bad-json", True), ("empty-body", True), ("huge:1:40", True), ("trickle:1:0.3", False),
+    ],
+)  # fmt: skip
+def test_a_fault_that_passes_changes_no_label(label: Label, critic_server: StartServer, faultless: object, fault: str, repeated: bool) -> None:
+    run = label(critic_server(faults=[fault], attempts=1))
+    assert (run.code, run.statuses) == (0, {}), run.err
+    assert run.labels == faultless
+    assert run.requests == (2 * QUESTIONS if repeated else QUESTIONS)
+    assert run.summary["requests"]["retried"] == run.requests - QUESTIONS
+    assert label.stored() == QUESTIONS
+
+
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(label: Label, critic_server: StartServer, faultless: object) -> None:
+    run = label(critic_server(faults=["stall:1:5"], attempts=1), "--timeout", "1s")
+    assert (run.code, run.labels) == (0, faultless), run.err
+
+
+@pytest.mark.parametrize("fault", ["gzip", "think", "reasoning-content", "jitter:0.1"])
+def test_an_answer_in_an_unusual_coat_is_read_all_the_same(label: Label, critic_server: StartServer, faultless: object, fault: str) -> None:
+    run = label(critic_server(faults=[fault]))
+    assert (run.code, run.labels, run.requests) == (0, faultless, QUESTIONS), run.err
+
+
+@pytest.mark.parametrize(("fault", "steps"), [("400-schema", 1), ("400-format", 2), ("400-max-tokens", 1), ("400-temperature", 1), ("400-param:temperature", 1)])
+def test_a_parameter_that_is_refused_is_found_out_once_and_remembered(label: Label, critic_server: StartServer, faultless: object, fault: str, steps: int) -> None:
+    server = critic_server(faults=[fault])
+    run = label(server)
+    assert (run.code, run.labels) == (0, faultless), run.err
+    assert QUESTIONS < run.requests <= QUESTIONS * (1 + steps)
+    assert run.err.count("refused a parameter") == 1
+    server.reset()
+    write_lines(label._folder / "pairs.jsonl", some_pairs(8))
+    again = label(server)
+    assert again.requests == 2 * 3, "what was learnt is kept in the store"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ("500", "failed", 1), ("reset-before", "failed", 1), ("reset-inside", "failed", 1), ("half-chunk", "failed", 1), ("error200", "failed", 1),
+        ("html200", "failed", 1), ("bad-json", "failed", 1), ("empty-body", "failed", 1),
+        ("empty", "unparsed", 1), ("null-content", "unparsed", 1), ("length", "unparsed", 1), ("filter", "refused", 0),
+        ("400-context", "too_long", 1), ("400-filter", "refused", 0),
+    ],
+)  # fmt: skip
+def test_what_does_not_pass_is_a_status_is_not_stored_and_is_asked_again(
+    label: Label, critic_server: StartServer, faultless: object, fault: str, status: str, code: int
+) -> None:
+    server = critic_server(faults=[fault])
+    run = label(server, "--retries", 1)
+    assert (run.code, run.labels, run.statuses) == (code, [], {status: len(PAIRS)}), run.err
+    assert [(row["id"], row["line"], row["status"]) for row in run.rest] == [(pair["id"], n + 1, status) for n, pair in enumerate(PAIRS)]
+    assert all(row["reason"] for row in run.rest)
+    assert label.stored() == 0
+    server.faults()
+    healed = label(server)
+    assert (healed.code, healed.labels, healed.requests) == (0, faultless, QUESTIONS), healed.err
+
+
+def test_an_answer_without_the_form_that_was_asked_for_is_unparsed_and_kept(label: Label, critic_server: StartServer) -> None:
+    server = critic_server(faults=["ignore-schema"])
+    assert label(server).statuses == {"unparsed": len(PAIRS)}
+    assert (label(server).requests, label.stored()) == (0, QUESTIONS)
+
+
+def test_a_refusal_is_a_finished_answer_and_is_kept(label: Label, critic_server: StartServer) -> None:
+    server = critic_server(faults=["refusal"])
+    assert label(server).statuses == {"refused": len(PAIRS)}
+    assert (label(server).requests, label.stored()) == (0, QUESTIONS)
+
+
+@pytest.mark.parametrize("fault", ["401", "403", "404-model", "quota", "redirect:http://127.0.0.1:9/"])
+def test_what_nobody_can_get_past_stops_the_run_and_the_same_command_goes_on(
+    label: Label, aifeedback: Command, critic_server: StartServer, faultless: object, tmp_path: Path, fault: str
+) -> None:
+    server = critic_server(faults=[fault])
+    ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl")
+    assert ended.code == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out.jsonl").exists()
+    server.faults()
+    assert label(server, "--limit", 2).labels == faultless[:2]  # type: ignore[index]
+    server.faults(fault)
+    stopped = label(server)
+    assert (stopped.labels, stopped.code) == (faultless[:2], 5), stopped.err  # type: ignore[index]
+    server.faults()
+    assert label(server).labels == faultless
+
+
+def test_some_of_everything_at_once_still_labels_every_pair(label: Label, critic_server: StartServer, faultless: object) -> None:
+    kinds = ["429:0.3:0.1", "500:0.2", "503:0.2", "reset-before:0.2", "reset-inside:0.2", "half-chunk:0.2", "error200:0.2", "html200:0.2", "bad-json:0.2", "gzip:0.3", "think:0.5"]
+    run = label(critic_server(faults=kinds, attempts=2))
+    assert (run.code, run.labels) == (0, faultless), run.err

@@ -1,0 +1,132 @@
+"""What endpoints say when they refuse a parameter, in their own words, and what is tried next."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aifeedback.endpoints.chat import read_refusal
+from aifeedback.endpoints.features import RUNGS, Features, adapt, remembered
+from aifeedback.jsontext import dumps
+
+SENT = frozenset({"temperature", "max_tokens", "response_format", "reasoning_effort"})
+
+
+def after(error: object, features: Features = Features(), sent: frozenset[str] = SENT) -> Features | None:
+    refusal = read_refusal(400, dumps(error))
+    return adapt(features, sent=sent, parameter=refusal.parameter, message=refusal.message)
+
+
+def openai(message: str, param: str | None = None, code: str | None = None) -> object:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter"),
+        openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."),
+        openai("this model is not supported MaxTokens, please use max_completion_tokens instead of max_tokens"),
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted", "input": 2048}]},
+    ],
+    ids=["OpenAI", "OpenAI without param", "prose", "FastAPI"],
+)  # fmt: skip
+def test_max_tokens_becomes_max_completion_tokens(error: object) -> None:
+    assert after(error) == Features(max_tokens_name="max_completion_tokens")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        openai("Unrecognized request argument supplied: max_completion_tokens"),
+        {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_completion_tokens"], "msg": "Extra inputs are not permitted"}]}, "type": "invalid_request_error", "param": None, "code": None},
+        {"object": "error", "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'max_completion_tokens'), 'msg': 'Extra inputs are not permitted', 'input': 2048}]", "type": "BadRequestError", "param": None, "code": 400},
+    ],
+    ids=["old OpenAI", "Mistral", "vLLM"],
+)  # fmt: skip
+def test_max_completion_tokens_becomes_max_tokens(error: object) -> None:
+    sent = frozenset({"temperature", "max_completion_tokens"})
+    assert after(error, Features(max_tokens_name="max_completion_tokens"), sent) == Features()
+
+
+def test_a_number_that_is_too_large_is_too_large_under_either_name() -> None:
+    assert after(openai("max_tokens is too large: 100000. This model supports at most 16384 completion tokens, whereas you provided 100000.", "max_tokens", "invalid_value")) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        openai("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.", "temperature", "unsupported_value"),
+        openai("Unsupported parameter: 'temperature' is not supported with this model."),
+        {"error": {"code": 400, "message": "invalid temperature: only 1 is allowed for this model"}},
+        {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error":{"message":"Unsupported parameter: temperature"}}', "provider_name": "Azure"}}},
+    ],
+    ids=["o-series value", "o-series", "Kimi", "OpenRouter"],
+)
+def test_a_temperature_that_is_refused_is_left_out(error: object) -> None:
+    assert after(error) == Features(dropped=("temperature",))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        openai("Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.", "response_format"),
+        openai("Invalid schema for response_format 'verdict'", "response_format.json_schema.schema"),
+        openai("response_format value as json_schema is enabled only for api versions 2024-08-01-preview and later"),
+        openai("This response_format type is unavailable now"),
+        openai("This model does not support response format `json_schema`. See supported models at https://console.groq.com/docs"),
+        openai("'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.", "messages"),
+        openai("Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details.", None, "json_validate_failed"),
+        {"error": "'response_format.type' must be 'json_schema' or 'text'"},
+        {"error": "JSON schema conversion failed: unsupported"},
+        {"message": "Structured outputs are not supported by this model"},
+        [{"error": {"code": 400, "message": 'Invalid JSON payload received. Unknown name "additionalProperties" at \'generation_config.response_schema\': Cannot find field.', "status": "INVALID_ARGUMENT"}}],
+        {"detail": [{"type": "literal_error", "loc": ["body", "response_format", "type"], "msg": "Input should be 'text' or 'json_object'", "input": "json_schema"}]},
+        {"detail": "guided_decoding is not available"},
+        {"detail": [{"type": "x", "loc": ["body", "messages", 0, "content"] * 9, "msg": "y"}, {"loc": ["body", "response_format"], "msg": "Field required"}]},
+    ],
+    ids=["OpenAI", "OpenAI schema", "Azure", "DeepSeek", "Groq", "json_object", "Groq failed", "LM Studio", "llama.cpp", "prose", "Gemini", "FastAPI", "vLLM", "FastAPI far back"],
+)  # fmt: skip
+def test_a_response_format_that_is_refused_is_one_step_down_the_ladder(error: object) -> None:
+    assert after(error) == Features(rung=1)
+    assert after(error, Features(rung=1)) == Features(rung=2)
+    assert after(error, Features(rung=2)) is None
+
+
+def test_reasoning_effort_is_left_out_where_it_is_refused() -> None:
+    assert after(openai("Argument not supported on this model: reasoningEffort")) == Features(dropped=("reasoning_effort",))
+    assert after(openai("Unrecognized request argument supplied: reasoning_effort")) == Features(dropped=("reasoning_effort",))
+
+
+@pytest.mark.parametrize(
+    "message", ["", "Something went wrong.", "Invalid role in messages[0]", "my_temperature_x is odd", "top_p must be below 1", "'frequency_penalty' is not supported"]
+)
+def test_what_names_nothing_that_was_sent_changes_nothing(message: str) -> None:
+    assert after(openai(message)) is None
+
+
+def test_what_was_not_sent_can_not_be_left_out() -> None:
+    assert after(openai("'temperature' is not supported", "temperature"), sent=frozenset({"max_tokens"})) is None
+
+
+def test_the_parameter_that_the_error_names_counts_before_the_text() -> None:
+    assert after(openai("temperature and response_format do not go together", "response_format")) == Features(rung=1)
+
+
+def test_of_several_named_in_the_text_the_first_counts() -> None:
+    assert after(openai("temperature and response_format do not go together")) == Features(dropped=("temperature",))
+    assert after(openai("my_temperature aside, response_format is bad, and so is temperature")) == Features(rung=1)
+
+
+@given(st.fixed_dictionaries({}, optional={"rung": st.integers() | st.text(), "max_tokens_name": st.text() | st.just("max_completion_tokens"), "dropped": st.lists(st.text()) | st.none() | st.integers()}))
+def test_whatever_the_store_remembers_is_usable(facts: dict[str, object]) -> None:
+    features = remembered(facts)
+    assert RUNGS[features.rung]
+    assert remembered(features.as_dict()) == features
+
+
+@given(st.sampled_from(sorted(SENT)) | st.text(), st.text() | st.sampled_from([f"{a} unsupported {b}" for a in sorted(SENT) for b in sorted(SENT)]))
+def test_any_words_give_a_step_or_none(parameter: str, message: str) -> None:
+    changed = adapt(Features(), sent=SENT, parameter=parameter, message=message)
+    assert changed is None or changed != Features()

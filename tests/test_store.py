@@ -1,0 +1,410 @@
+"""Replies in a real file: paid once, found again, and shared by processes that may be killed."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aifeedback.errors import StoreError
+from aifeedback.records import Message, Order, Pair, PFirst, Question, Reply, Usage, VerdictFormat
+from aifeedback.store import Asked, Key, Keys, Store, pair_hash
+
+ASKED = Asked(
+    "http://localhost:8000/v1", "m-1", {"temperature": 0.0, "extra_body": {"a": 1, "b": 2}}, {"template": "t"}
+)
+PAIR = Pair("1", "prompt", "one", "two", meta={"topic": "x"}, file="pairs.jsonl", line=1)
+MESSAGES = (Message("system", "Judge."), Message("user", "one or two?"))
+QUESTION = Question(MESSAGES, VerdictFormat("letter", {"A": PFirst(1.0)}), PAIR, Order.AB)
+REPLY = Reply(
+    "It is A.",
+    reasoning="Hm.",
+    refusal="",
+    finish_reason="stop",
+    model="m-1-2026",
+    fingerprint="fp",
+    rung="json_schema",
+    usage=Usage(100, 64, 20, 5),
+)
+
+
+def key_of(text: str, sample: int = 0) -> Key:
+    return Keys(ASKED).key(replace(QUESTION, messages=(Message("user", text),), sample=sample))
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """A process of its own that knows `path` and what this file knows."""
+    head = f"import sys; sys.path[:0] = {sys.path!r}\n"
+    head += "from pathlib import Path\nfrom tests.test_store import *\npath = Path(sys.argv[1])\n"
+    command = [sys.executable, "-c", head + code, *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "kept" / "replies.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with closing(Store(path)) as opened:
+        yield opened
+
+
+def test_what_was_put_is_found_as_it_was(store: Store):
+    key = key_of("x")
+    assert store.find([key]) == {}
+    store.put([(key, ASKED, REPLY)])
+    assert store.find([key, key_of("y")]) == {key.digest: REPLY}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(""),
+        Reply("ünï — 😀 \x00 \u2028"),
+        Reply("long " * 50_000),
+        Reply("half a character: \ud83d", reasoning="\udfff"),
+    ],
+    ids=["empty", "any character", "long", "lone surrogates"],
+)
+def test_any_reply_comes_back_as_it_was(store: Store, reply: Reply):
+    key = key_of("x")
+    store.put([(key, ASKED, reply)])
+    assert store.find([key]) == {key.digest: reply}
+
+
+def test_a_later_reply_takes_the_place_of_an_earlier_one(store: Store):
+    key = key_of("x")
+    store.put([(key, ASKED, REPLY), (key, ASKED, Reply("second"))])
+    store.put([(key, ASKED, Reply("third"))])
+    assert store.find([key]) == {key.digest: Reply("third")}
+    assert len(list(store.rows())) == 1
+
+
+def test_any_number_of_keys_is_looked_up(store: Store):
+    keys = [key_of(str(number)) for number in range(1000)]
+    store.put((key, ASKED, Reply(str(number))) for number, key in enumerate(keys))
+    found = store.find([*keys, *keys[:300], *(key_of(f"not {number}") for number in range(300))])
+    assert found == {key.digest: Reply(str(number)) for number, key in enumerate(keys)}
+    assert store.find([]) == {}
+
+
+def test_replies_survive_until_the_file_is_opened_again(path: Path):
+    with closing(Store(path)) as store:
+        store.put([(key_of("x"), ASKED, REPLY)])
+    notes: list[str] = []
+    with closing(Store(path, note=notes.append)) as store:
+        assert store.find([key_of("x")]) == {key_of("x").digest: REPLY}
+    assert notes == []
+
+
+def test_without_a_path_nothing_is_kept():
+    store = Store(None)
+    store.put([(key_of("x"), ASKED, REPLY)])
+    assert store.find([key_of("x")])
+    folder = store.path.parent
+    store.close()
+    assert not folder.exists()
+
+
+def test_any_thread_may_ask(store: Store):
+    def work(number: int) -> None:
+        for turn in range(20):
+            store.put([(key_of(f"{number} {turn}"), ASKED, Reply(str(number)))])
+            assert store.find([key_of(f"{number} {turn}")])
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(store.rows())) == 80
+
+
+def digest(asked: Asked = ASKED, question: Question = QUESTION) -> bytes:
+    return Keys(asked).key(question).digest
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        replace(ASKED, endpoint="http://localhost:8001/v1"),
+        replace(ASKED, model="m-2"),
+        replace(ASKED, parameters={}),
+        replace(ASKED, parameters={**ASKED.parameters, "temperature": 1.0}),
+        replace(ASKED, parameters={**ASKED.parameters, "extra_body": {"a": 1, "b": 3}}),
+    ],
+    ids=["endpoint", "model", "no parameters", "temperature", "extra body"],
+)
+def test_the_key_depends_on_whom_we_ask_and_with_what(asked: Asked):
+    assert digest(asked) != digest()
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        replace(QUESTION, sample=1),
+        replace(QUESTION, messages=MESSAGES[:1]),
+        replace(QUESTION, messages=(*MESSAGES, Message("user", ""))),
+        replace(QUESTION, messages=MESSAGES[::-1]),
+        replace(QUESTION, messages=(Message("user", "Judge."), MESSAGES[1])),
+        replace(QUESTION, messages=(MESSAGES[0], Message("user", "one or two? "))),
+        replace(QUESTION, messages=(Message("system", "Judge.one or two?"), Message("user", ""))),
+    ],
+    ids=["sample", "fewer", "one more", "turned round", "role", "content", "content moved between messages"],
+)
+def test_the_key_depends_on_what_is_asked(question: Question):
+    assert digest(question=question) != digest()
+
+
+@pytest.mark.parametrize(
+    ("asked", "question"),
+    [
+        (replace(ASKED, context={"template": "other", "criteria": "x"}), QUESTION),
+        (replace(ASKED, parameters={"extra_body": {"b": 2, "a": 1}, "temperature": 0.0}), QUESTION),
+        (ASKED, replace(QUESTION, pair=replace(PAIR, id="2", meta={}, file="other.jsonl", line=9))),
+        (ASKED, replace(QUESTION, pair=replace(PAIR, gold="a", votes=("a",), model_a="m", model_b="n"))),
+        (ASKED, replace(QUESTION, pair=replace(PAIR, response_a="two", response_b="one"), order=Order.BA)),
+        (ASKED, replace(QUESTION, format=VerdictFormat("tags", {}))),
+    ],
+    ids=["template", "order of the parameters", "id and place", "gold and models", "exchanged responses", "format"],
+)
+def test_the_key_depends_on_nothing_else(asked: Asked, question: Question):
+    assert digest(asked, question) == digest()
+
+
+def test_the_pair_hash_speaks_of_the_content_alone():
+    exchanged = replace(QUESTION, pair=replace(PAIR, response_a="two", response_b="one", id="2"), messages=())
+    assert pair_hash(exchanged) == pair_hash(QUESTION)
+    assert pair_hash(replace(QUESTION, pair=replace(PAIR, response_a="three"))) != pair_hash(QUESTION)
+    assert pair_hash(replace(QUESTION, pair=replace(PAIR, prompt="\ud800"))) != pair_hash(QUESTION)
+
+
+def test_the_rows_say_what_was_asked_and_deleting_removes_them(store: Store):
+    other = replace(ASKED, model="m-2")
+    keys = [key_of("x"), key_of("x", sample=1), Keys(other).key(QUESTION)]
+    store.put([(keys[0], ASKED, REPLY), (keys[1], ASKED, REPLY), (keys[2], other, REPLY)])
+    rows = {row.key: row for row in store.rows()}
+    assert set(rows) == {key.digest for key in keys}
+    for key, asked in zip(keys, (ASKED, ASKED, other), strict=True):
+        row = rows[key.digest]
+        assert (row.messages, row.pair, row.sample) == (key.messages, key.pair, key.sample)
+        assert row.facets == {
+            "endpoint": asked.endpoint,
+            "model": asked.model,
+            "parameters": asked.parameters,
+            "context": asked.context,
+        }
+        assert row.stored > 1_700_000_000
+
+    store.delete([keys[0].digest, keys[2].digest, b"no such key"])
+    assert [row.key for row in store.rows()] == [keys[1].digest]
+    assert list(store.find(keys)) == [keys[1].digest]
+
+
+def test_what_another_process_deleted_can_be_put_again(store: Store, path: Path):
+    store.put([(key_of("x"), ASKED, REPLY)])
+    with closing(Store(path)) as other:
+        other.delete([key_of("x").digest])
+        other.put([(key_of("z"), replace(ASKED, model="m-2"), REPLY)])
+    store.put([(key_of("y"), ASKED, REPLY)])
+    assert {row.key: row.facets["model"] for row in store.rows()} == {
+        key_of("y").digest: "m-1",
+        key_of("z").digest: "m-2",
+    }
+
+
+def test_what_was_learnt_about_an_endpoint_is_remembered(path: Path):
+    with closing(Store(path)) as store:
+        assert store.learnt("http://here", "m") == {}
+        store.learn("http://here", "m", {"rung": "text", "refused": ["logprobs"]})
+        store.learn("http://here", "m", {"rung": "json_object", "refused": []})
+    with closing(Store(path)) as store:
+        assert store.learnt("http://here", "m") == {"rung": "json_object", "refused": []}
+        assert store.learnt("http://here", "n") == {}
+        assert store.learnt("http://there", "m") == {}
+
+
+def test_a_damaged_reply_is_none(store: Store, path: Path):
+    keys = [key_of(text) for text in "abcd"]
+    store.put([(key, ASKED, REPLY) for key in keys])
+    with closing(sqlite3.connect(path)) as raw:
+        for key, body in zip(
+            keys, (b"garbage", b"x\x9c\x03\x00\x00\x00\x00\x01", b"x\x9c\x8b\x8e\x05\x00\x01"), strict=False
+        ):
+            raw.execute("UPDATE replies SET body = ? WHERE key = ?", (body, key.digest))
+        raw.commit()
+    assert list(store.find(keys)) == [keys[3].digest]
+
+
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TABLE customers (name TEXT)")
+        raw.commit()
+
+
+def of_another_version(path: Path) -> None:
+    Store(path).close()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        foreign,
+        of_another_version,
+        lambda path: path.write_bytes(b"hello"),
+        lambda path: path.write_bytes(b'{"prompt": "x"}\n' * 1000),
+        lambda path: path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000),
+    ],
+    ids=["a foreign database", "another version", "a few bytes", "a text file", "a broken database"],
+)
+def test_a_file_that_is_no_store_is_set_aside_with_a_note_and_never_deleted(path: Path, spoil: object):
+    path.parent.mkdir()
+    spoil(path)  # type: ignore[operator]
+    content = path.read_bytes()
+    notes: list[str] = []
+    with closing(Store(path, note=notes.append)) as store:
+        store.put([(key_of("x"), ASKED, REPLY)])
+        assert store.find([key_of("x")])
+    (note,) = notes
+    assert str(path) in note
+    assert "replies.sqlite.aside-1" in note
+    assert "\n" not in note
+    assert (path.parent / "replies.sqlite.aside-1").read_bytes() == content
+    Store(path, note=notes.append).close()
+    assert len(notes) == 1
+
+
+def test_what_was_set_aside_before_stays(path: Path):
+    path.parent.mkdir()
+    for text in ("first", "second"):
+        path.write_text(text)
+        Store(path).close()
+    assert (path.parent / "replies.sqlite.aside-1").read_text() == "first"
+    assert (path.parent / "replies.sqlite.aside-2").read_text() == "second"
+
+
+def test_an_empty_file_becomes_a_store(path: Path):
+    path.parent.mkdir()
+    path.touch()
+    with closing(Store(path, note=pytest.fail)) as store:
+        store.put([(key_of("x"), ASKED, REPLY)])
+        assert store.find([key_of("x")])
+
+
+@pytest.mark.parametrize("below", ["replies.sqlite", "folder/replies.sqlite"])
+def test_a_place_where_nothing_can_be_written_is_an_error_of_one_line(tmp_path: Path, below: str):
+    file = tmp_path / "file"
+    file.write_text("a regular file is no folder")
+    with pytest.raises(StoreError, match="--store") as caught:
+        Store(file / below)
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_a_folder_is_no_store(tmp_path: Path):
+    with pytest.raises(StoreError, match="unable to open"):
+        Store(tmp_path)
+    assert tmp_path.is_dir()
+
+
+def use(store: Store, how: str) -> None:
+    if how == "find":
+        store.find([key_of(str(number)) for number in range(500)])
+    elif how == "put":
+        store.put([(key_of("new"), ASKED, REPLY)])
+    else:
+        list(store.rows())
+
+
+@pytest.mark.parametrize("how", ["find", "put", "rows"])
+def test_a_store_that_is_damaged_deep_inside_is_an_error_of_one_line(path: Path, how: str):
+    with closing(Store(path)) as store:
+        store.put([(key_of(str(number)), ASKED, REPLY) for number in range(500)])
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    with closing(Store(path)) as store, pytest.raises(StoreError, match="run the same command again") as caught:
+        use(store, how)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["find", "put", "rows"])
+def test_a_store_that_was_closed_says_so(path: Path, how: str):
+    store = Store(path)
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        use(store, how)
+
+
+def test_a_transaction_that_fails_leaves_the_store_usable(store: Store, path: Path):
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TRIGGER full BEFORE INSERT ON replies BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        raw.commit()
+        with pytest.raises(StoreError, match="disk is full"):
+            store.put([(key_of("x"), ASKED, REPLY)])
+        raw.execute("DROP TRIGGER full")
+        raw.commit()
+    store.put([(key_of("x"), ASKED, REPLY)])
+    assert store.find([key_of("x")])
+
+
+def test_a_reply_that_can_not_be_written_leaves_the_store_usable(store: Store):
+    with pytest.raises(TypeError):
+        store.put([(key_of("x"), ASKED, Reply(object()))])  # type: ignore[arg-type]
+    store.put([(key_of("x"), ASKED, REPLY)])
+    assert store.find([key_of("x")])
+
+
+def test_several_processes_begin_and_write_the_same_file_at_once(path: Path):
+    path.parent.mkdir()
+    path.write_text("no store, so that they must set it aside first")
+    writing = """
+with closing(Store(path)) as store:
+    for turn in range(25):
+        texts = [f"{sys.argv[2]} {turn} {number}" for number in range(20)]
+        store.put([(key_of(text), ASKED, Reply(text)) for text in texts])
+        assert len(store.find([key_of(text) for text in texts])) == 20
+"""
+    processes = [python(writing, path, number) for number in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    for process in processes:
+        process.communicate()
+    with closing(Store(path, note=pytest.fail)) as store:
+        found = store.find([key_of(f"{who} {turn} {n}") for who in range(3) for turn in range(25) for n in range(20)])
+    assert len(found) == 1500
+    assert [file.name for file in path.parent.iterdir() if "aside" in file.name] == ["replies.sqlite.aside-1"]
+
+
+def test_a_killed_process_loses_only_what_it_had_not_committed(path: Path):
+    process = python(
+        """
+store = Store(path)
+store.put([(key_of(f"done {number}"), ASKED, REPLY) for number in range(100)])
+store._connection.execute("BEGIN IMMEDIATE")
+store._connection.execute("INSERT INTO asked (facets) VALUES ('half done')")
+print("ready", flush=True)
+sys.stdin.read()
+""",
+        path,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.communicate()
+    with closing(Store(path, note=pytest.fail)) as store:
+        assert len(store.find([key_of(f"done {number}") for number in range(100)])) == 100
+        store.put([(key_of("later"), ASKED, REPLY)])
+        assert len(list(store.rows())) == 101
