@@ -16,7 +16,9 @@ MAX_DEPTH = 200
 MAX_DIGITS = 4300
 """Digits of an integer that Python converts."""
 
-_LONG_INTEGER = re.compile(rb"-[0-9]{19}|[0-9]{20}")
+# Every digit as 0, all else as a space: a search for 19 zeros finds long integers far faster than a pattern does.
+_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_LONG = b"0" * 19
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -65,7 +67,7 @@ def loads(line: bytes) -> tuple[object, bool]:
     except orjson.JSONDecodeError:
         value, exact = _loads_exactly(line)[0], True
     else:
-        if _LONG_INTEGER.search(line):
+        if _LONG in line.translate(_DIGITS):
             exactly, exact = _loads_exactly(line)
             value = exactly if exact else value
     if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _is_deep(value):

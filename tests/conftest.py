@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis  # noqa: F401 - imported late, its plugin trips over Python 3.11.7
 import pytest
 
 pytest_plugins = ["aifeedback.testing.fixtures"]
@@ -54,7 +55,7 @@ class Ended:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """What it wrote to stdout, as JSON lines."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        return [json.loads(line) for line in self.out.split("\n") if line]
 
 
 Command = Callable[..., Ended]
@@ -64,7 +65,9 @@ Command = Callable[..., Ended]
 def aifeedback(tmp_path: Path) -> Command:
     """Run the command in an empty folder, as a process of its own: `aifeedback("label", "pairs.jsonl", …)`."""
 
-    def run(*arguments: object, stdin: str | bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 120) -> Ended:
+    def run(
+        *arguments: object, stdin: str | bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 120
+    ) -> Ended:
         done = subprocess.run(
             [sys.executable, "-m", "aifeedback", *map(str, arguments)],
             input=stdin.encode() if isinstance(stdin, str) else stdin,

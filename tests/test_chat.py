@@ -27,14 +27,30 @@ def parameters(**extra: object) -> ChatParameters:
 
 
 def answer(message: object = None, **more: object) -> bytes:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "yes"} if message is None else message}
-    return dumps({"model": "m-1", "system_fingerprint": "fp", "choices": [choice | {k: v for k, v in more.items() if k == "finish_reason"}]} | {k: v for k, v in more.items() if k != "finish_reason"})
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "yes"} if message is None else message,
+    }
+    return dumps(
+        {
+            "model": "m-1",
+            "system_fingerprint": "fp",
+            "choices": [choice | {k: v for k, v in more.items() if k == "finish_reason"}],
+        }
+        | {k: v for k, v in more.items() if k != "finish_reason"}
+    )
 
 
 def test_a_body_says_model_messages_and_limits_and_asks_for_a_schema() -> None:
     sent = body(question(), parameters(), Features())
     schema = sent.pop("response_format")
-    assert sent == {"model": "m", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], "temperature": 0.0, "max_tokens": 100}
+    assert sent == {
+        "model": "m",
+        "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}],
+        "temperature": 0.0,
+        "max_tokens": 100,
+    }
     assert isinstance(schema, dict)
     assert list(schema["json_schema"]["schema"]["properties"]) == ["analysis", "verdict"]
     assert schema["json_schema"]["schema"]["properties"]["verdict"]["enum"] == ["A", "B"]
@@ -48,8 +64,17 @@ def test_each_rung_asks_in_its_way(rung: int, name: str) -> None:
 
 
 def test_what_is_refused_is_left_out_and_extra_fields_win() -> None:
-    sent = body(question(TAGS), ChatParameters("m", 0.5, 9, "low", {"top_p": 0.9, "max_tokens": 7}), Features(dropped=("temperature",), max_tokens_name="max_completion_tokens"))
-    assert {k: v for k, v in sent.items() if k not in {"messages", "model"}} == {"max_completion_tokens": 9, "reasoning_effort": "low", "top_p": 0.9, "max_tokens": 7}
+    sent = body(
+        question(TAGS),
+        ChatParameters("m", 0.5, 9, "low", {"top_p": 0.9, "max_tokens": 7}),
+        Features(dropped=("temperature",), max_tokens_name="max_completion_tokens"),
+    )
+    assert {k: v for k, v in sent.items() if k not in {"messages", "model"}} == {
+        "max_completion_tokens": 9,
+        "reasoning_effort": "low",
+        "top_p": 0.9,
+        "max_tokens": 7,
+    }
 
 
 def test_a_rung_of_the_users_own_is_text_where_we_do_not_know_it() -> None:
@@ -58,8 +83,15 @@ def test_a_rung_of_the_users_own_is_text_where_we_do_not_know_it() -> None:
 
 
 def test_a_reply_is_read_with_all_that_it_says() -> None:
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 3}}
-    assert read_reply(answer(usage=usage), "text") == Reply("yes", "", "", "stop", "m-1", "fp", "text", Usage(10, 4, 5, 3))
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    assert read_reply(answer(usage=usage), "text") == Reply(
+        "yes", "", "", "stop", "m-1", "fp", "text", Usage(10, 4, 5, 3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,12 +117,26 @@ def test_messages_of_all_kinds_are_read(message: object, content: str, reasoning
     reply.content.encode()
 
 
-@pytest.mark.parametrize("usage", [None, [], "x", {"prompt_tokens": "9"}, {"prompt_tokens": -1}, {"prompt_tokens": True}, {"prompt_tokens": 1e300}, {"prompt_tokens_details": 1, "completion_tokens_details": [2]}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        [],
+        "x",
+        {"prompt_tokens": "9"},
+        {"prompt_tokens": -1},
+        {"prompt_tokens": True},
+        {"prompt_tokens": 1e300},
+        {"prompt_tokens_details": 1, "completion_tokens_details": [2]},
+    ],
+)
 def test_usage_that_makes_no_sense_counts_nothing(usage: object) -> None:
     assert read_reply(answer(usage=usage), "text").usage == Usage()
 
 
-@pytest.mark.parametrize("reason", ["length", "content_filter", "error", "max_tokens", "SAFETY", "content_filter: PROHIBITED_CONTENT"])
+@pytest.mark.parametrize(
+    "reason", ["length", "content_filter", "error", "max_tokens", "SAFETY", "content_filter: PROHIBITED_CONTENT"]
+)
 def test_an_answer_that_did_not_end_is_not_complete(reason: str) -> None:
     try:
         assert not read_reply(answer(finish_reason=reason), "text").complete
@@ -178,8 +224,12 @@ MEANINGS: list[tuple[str, int, object, type[AifeedbackError], Status | None]] = 
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "said", "kind", "pair"), [row[1:] for row in MEANINGS], ids=[row[0] for row in MEANINGS])
-def test_an_error_response_means_what_can_be_done_about_it(status: int, said: object, kind: type[AifeedbackError], pair: Status | None) -> None:
+@pytest.mark.parametrize(
+    ("status", "said", "kind", "pair"), [row[1:] for row in MEANINGS], ids=[row[0] for row in MEANINGS]
+)
+def test_an_error_response_means_what_can_be_done_about_it(
+    status: int, said: object, kind: type[AifeedbackError], pair: Status | None
+) -> None:
     error = meaning(read_refusal(status, said.encode() if isinstance(said, str) else dumps(said), 2.5))
     assert type(error) is kind, error
     assert getattr(error, "status", None) == pair
@@ -188,7 +238,16 @@ def test_an_error_response_means_what_can_be_done_about_it(status: int, said: ob
         assert error.retry_after_s == 2.5
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("Please try again in 20s.", 20), ("Please try again in 213ms.", 0.213), ("retry after 3 seconds", 3), ("Please try again in 1m12s.", 0), ("Slow down.", 0)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Please try again in 20s.", 20),
+        ("Please try again in 213ms.", 0.213),
+        ("retry after 3 seconds", 3),
+        ("Please try again in 1m12s.", 0),
+        ("Slow down.", 0),
+    ],
+)
 def test_how_long_to_wait_is_read_from_the_words_where_no_header_says_it(text: str, seconds: float) -> None:
     error = meaning(Refusal(429, f"Rate limit reached. {text}"))
     assert isinstance(error, Busy)
@@ -216,10 +275,51 @@ def test_errors_are_read_in_all_their_shapes(payload: bytes, says: str) -> None:
     assert says in read_refusal(400, payload).message
 
 
-JSON_VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["error", "message", "choices", "content", "code", "type", "detail", "loc", "msg", "usage", "finish_reason", "metadata", "raw", "text"]), inner, max_size=4), max_leaves=12)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "error",
+                    "message",
+                    "choices",
+                    "content",
+                    "code",
+                    "type",
+                    "detail",
+                    "loc",
+                    "msg",
+                    "usage",
+                    "finish_reason",
+                    "metadata",
+                    "raw",
+                    "text",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
 
 
-@given(JSON_VALUES | st.fixed_dictionaries({"choices": st.lists(st.fixed_dictionaries({"message": st.fixed_dictionaries({"content": JSON_VALUES, "refusal": JSON_VALUES})}), min_size=1)}), st.sampled_from([200, 400, 429, 500]))
+@given(
+    JSON_VALUES
+    | st.fixed_dictionaries(
+        {
+            "choices": st.lists(
+                st.fixed_dictionaries(
+                    {"message": st.fixed_dictionaries({"content": JSON_VALUES, "refusal": JSON_VALUES})}
+                ),
+                min_size=1,
+            )
+        }
+    ),
+    st.sampled_from([200, 400, 429, 500]),
+)
 def test_whatever_comes_back_is_a_reply_or_one_of_our_errors(value: object, status: int) -> None:
     payload = dumps(value)
     try:

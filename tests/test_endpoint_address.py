@@ -46,7 +46,11 @@ def test_with_a_base_url_the_key_that_is_named_is_sent() -> None:
 
 
 def test_openai_base_url_moves_where_the_key_goes() -> None:
-    address = at("openai/m", KEYS | {"OPENAI_BASE_URL": "https://moved.example/v1/", "OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj-1"})
+    address = at(
+        "openai/m",
+        KEYS
+        | {"OPENAI_BASE_URL": "https://moved.example/v1/", "OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj-1"},
+    )
     assert address.url == "https://moved.example/v1/chat/completions"
     assert address.headers == {
         "Authorization": f"Bearer {KEYS['OPENAI_API_KEY']}", "OpenAI-Organization": "org-1", "OpenAI-Project": "proj-1",
@@ -58,10 +62,17 @@ def test_openai_base_url_moves_nobody_else() -> None:
 
 
 def test_azure_has_a_header_of_its_own_and_takes_a_query() -> None:
-    address = at("azure/my-deployment", KEYS | {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"}, query={"api-version": "2024-10-21"})
+    address = at(
+        "azure/my-deployment",
+        KEYS | {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"},
+        query={"api-version": "2024-10-21"},
+    )
     assert address.url == "https://mine.openai.azure.com/openai/v1/chat/completions?api-version=2024-10-21"
     assert address.headers == {"api-key": KEYS["AZURE_OPENAI_API_KEY"]}
-    assert at("azure/m", KEYS | {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/openai/v1/"}).shown == "https://mine.openai.azure.com/openai/v1"
+    assert (
+        at("azure/m", KEYS | {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/openai/v1/"}).shown
+        == "https://mine.openai.azure.com/openai/v1"
+    )
 
 
 def test_azure_without_an_address_says_which_variable_is_missing() -> None:
@@ -90,7 +101,13 @@ def test_a_header_of_the_users_own_replaces_ours_whatever_its_case() -> None:
 
 
 def test_secrets_in_the_extra_body_are_known_too_but_no_short_word_is() -> None:
-    extra = {"auth": {"deep": ["sk-deep-secret-12345"]}, "eos_token": "</think>", "api_key": "sk-extra-secret-1234", "top_p": 1, "note": "nothing that is secret"}
+    extra = {
+        "auth": {"deep": ["sk-deep-secret-12345"]},
+        "eos_token": "</think>",
+        "api_key": "sk-extra-secret-1234",
+        "top_p": 1,
+        "note": "nothing that is secret",
+    }
     assert set(at("vllm/m", {}, extra_body=extra).secrets) == {"sk-deep-secret-12345", "sk-extra-secret-1234"}
 
 
@@ -112,7 +129,18 @@ def test_base_urls_are_taken_as_people_write_them(given: str, shown: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000/v1", "ftp://host/v1", "http://", "http:///v1", "http://host:notaport/", "http://host:0/", "http://[::1/v1", "http://host:99999/", "http://ho st/v1"]
+    "url",
+    [
+        "localhost:8000/v1",
+        "ftp://host/v1",
+        "http://",
+        "http:///v1",
+        "http://host:notaport/",
+        "http://host:0/",
+        "http://[::1/v1",
+        "http://host:99999/",
+        "http://ho st/v1",
+    ],
 )
 def test_what_is_no_url_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(SettingsError, match="--base-url") as caught:
@@ -129,7 +157,7 @@ def test_what_is_no_provider_and_model_is_refused(critic: str) -> None:
 def test_a_missing_key_names_its_variable() -> None:
     with pytest.raises(SettingsError, match="Set OPENAI_API_KEY"):
         at("openai/m", {"OPENAI_API_KEY": "  "})
-    with pytest.raises(SettingsError, match="^MINE, named by --api-key-env, is not set"):
+    with pytest.raises(SettingsError, match=r"^MINE, named by --api-key-env, is not set"):
         at("openai/m", {}, api_key_env="MINE")
 
 
@@ -144,7 +172,9 @@ def test_a_key_that_http_cant_carry_is_refused_and_not_shown(key: str) -> None:
     assert "abc" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("", "v"), ("X-Ä", "v"), ("X-Title", "Grüße"), ("X\n", "v"), ("X Y", "v"), ("X:Y", "v")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("", "v"), ("X-Ä", "v"), ("X-Title", "Grüße"), ("X\n", "v"), ("X Y", "v"), ("X:Y", "v")]
+)
 def test_a_header_that_http_cant_carry_is_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match="HTTP"):
         at("vllm/m", {}, headers={name: value})
@@ -154,7 +184,24 @@ def test_an_id_stands_for_an_endpoint_that_moves() -> None:
     assert at("vllm/m", {}, base_url="http://one:1/v1", id="mine").identity == "mine"
 
 
-@pytest.mark.parametrize("name", ["Authorization", "api-key", "api_key", "apikey", "x-api-key", "Ocp-Apim-Subscription-Key", "token", "access_token", "Cookie", "X-Signature", "password", "sig", "key"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "api-key",
+        "api_key",
+        "apikey",
+        "x-api-key",
+        "Ocp-Apim-Subscription-Key",
+        "token",
+        "access_token",
+        "Cookie",
+        "X-Signature",
+        "password",
+        "sig",
+        "key",
+    ],
+)
 def test_names_of_secrets_are_known(name: str) -> None:
     assert is_secret(name)
 
@@ -165,4 +212,7 @@ def test_other_names_are_no_secrets(name: str) -> None:
 
 
 def test_what_is_kept_of_a_secret_is_that_it_is_there() -> None:
-    assert without_secrets({"api_key": "x", "a": {"token": "y", "b": [{"password": "z"}, 1]}}) == {"api_key": "***", "a": {"token": "***", "b": [{"password": "***"}, 1]}}
+    assert without_secrets({"api_key": "x", "a": {"token": "y", "b": [{"password": "z"}, 1]}}) == {
+        "api_key": "***",
+        "a": {"token": "***", "b": [{"password": "***"}, 1]},
+    }

@@ -48,7 +48,17 @@ def test_a_name_tells_its_maker(model: str, expected: str):
 
 @pytest.mark.parametrize(
     "model",
-    ["", "builtin", "azure/my-deployment", "ollama/my-model", "openai/ft-acme", "human", "philosopher-7b", "o1x", "demo3"],
+    [
+        "",
+        "builtin",
+        "azure/my-deployment",
+        "ollama/my-model",
+        "openai/ft-acme",
+        "human",
+        "philosopher-7b",
+        "o1x",
+        "demo3",
+    ],
 )
 def test_a_name_that_tells_nothing_has_no_family(model: str):
     assert family(model) == ""

@@ -45,7 +45,19 @@ class Label:
 
     def __call__(self, server: Server, *more: object) -> Run:
         before = server.stats()["requests"]
-        ended = self._command("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl", "--summary", "s.json", *more)
+        ended = self._command(
+            "label",
+            "pairs.jsonl",
+            "--critic",
+            "vllm/m",
+            "--base-url",
+            server.url,
+            "-o",
+            "out.jsonl",
+            "--summary",
+            "s.json",
+            *more,
+        )
         assert "Traceback" not in ended.err
         summary = json.loads((self._folder / "s.json").read_text())
         assert adds_up(summary)
@@ -76,8 +88,21 @@ def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, objec
     folder = tmp_path_factory.mktemp("faultless")
     write_lines(folder / "pairs.jsonl", PAIRS)
     with Server() as server:
-        command = [sys.executable, "-m", "aifeedback", "label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-q"]
-        done = subprocess.run(command, capture_output=True, check=True, cwd=folder, env=clean_environment(HOME=str(folder)))
+        command = [
+            sys.executable,
+            "-m",
+            "aifeedback",
+            "label",
+            "pairs.jsonl",
+            "--critic",
+            "vllm/m",
+            "--base-url",
+            server.url,
+            "-q",
+        ]
+        done = subprocess.run(
+            command, capture_output=True, check=True, cwd=folder, env=clean_environment(HOME=str(folder))
+        )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == len(PAIRS)
     return [(row["id"], row["chosen"], row["preference"]) for row in rows]
@@ -91,7 +116,9 @@ def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, objec
         ("error200", True), ("html200", True), ("bad-json", True), ("empty-body", True), ("huge:1:40", True), ("trickle:1:0.3", False),
     ],
 )  # fmt: skip
-def test_a_fault_that_passes_changes_no_label(label: Label, critic_server: StartServer, faultless: object, fault: str, repeated: bool) -> None:
+def test_a_fault_that_passes_changes_no_label(
+    label: Label, critic_server: StartServer, faultless: object, fault: str, repeated: bool
+) -> None:
     run = label(critic_server(faults=[fault], attempts=1))
     assert (run.code, run.statuses) == (0, {}), run.err
     assert run.labels == faultless
@@ -100,19 +127,28 @@ def test_a_fault_that_passes_changes_no_label(label: Label, critic_server: Start
     assert label.stored() == QUESTIONS
 
 
-def test_an_answer_that_does_not_come_in_time_is_asked_for_again(label: Label, critic_server: StartServer, faultless: object) -> None:
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
     run = label(critic_server(faults=["stall:1:5"], attempts=1), "--timeout", "1s")
     assert (run.code, run.labels) == (0, faultless), run.err
 
 
 @pytest.mark.parametrize("fault", ["gzip", "think", "reasoning-content", "jitter:0.1"])
-def test_an_answer_in_an_unusual_coat_is_read_all_the_same(label: Label, critic_server: StartServer, faultless: object, fault: str) -> None:
+def test_an_answer_in_an_unusual_coat_is_read_all_the_same(
+    label: Label, critic_server: StartServer, faultless: object, fault: str
+) -> None:
     run = label(critic_server(faults=[fault]))
     assert (run.code, run.labels, run.requests) == (0, faultless, QUESTIONS), run.err
 
 
-@pytest.mark.parametrize(("fault", "steps"), [("400-schema", 1), ("400-format", 2), ("400-max-tokens", 1), ("400-temperature", 1), ("400-param:temperature", 1)])
-def test_a_parameter_that_is_refused_is_found_out_once_and_remembered(label: Label, critic_server: StartServer, faultless: object, fault: str, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("fault", "steps"),
+    [("400-schema", 1), ("400-format", 2), ("400-max-tokens", 1), ("400-temperature", 1), ("400-param:temperature", 1)],
+)
+def test_a_parameter_that_is_refused_is_found_out_once_and_remembered(
+    label: Label, critic_server: StartServer, faultless: object, fault: str, steps: int
+) -> None:
     server = critic_server(faults=[fault])
     run = label(server)
     assert (run.code, run.labels) == (0, faultless), run.err
@@ -139,7 +175,9 @@ def test_what_does_not_pass_is_a_status_is_not_stored_and_is_asked_again(
     server = critic_server(faults=[fault])
     run = label(server, "--retries", 1)
     assert (run.code, run.labels, run.statuses) == (code, [], {status: len(PAIRS)}), run.err
-    assert [(row["id"], row["line"], row["status"]) for row in run.rest] == [(pair["id"], n + 1, status) for n, pair in enumerate(PAIRS)]
+    assert [(row["id"], row["line"], row["status"]) for row in run.rest] == [
+        (pair["id"], n + 1, status) for n, pair in enumerate(PAIRS)
+    ]
     assert all(row["reason"] for row in run.rest)
     assert label.stored() == 0
     server.faults()
@@ -147,7 +185,9 @@ def test_what_does_not_pass_is_a_status_is_not_stored_and_is_asked_again(
     assert (healed.code, healed.labels, healed.requests) == (0, faultless, QUESTIONS), healed.err
 
 
-def test_an_answer_without_the_form_that_was_asked_for_is_unparsed_and_kept(label: Label, critic_server: StartServer) -> None:
+def test_an_answer_without_the_form_that_was_asked_for_is_unparsed_and_kept(
+    label: Label, critic_server: StartServer
+) -> None:
     server = critic_server(faults=["ignore-schema"])
     assert label(server).statuses == {"unparsed": len(PAIRS)}
     assert (label(server).requests, label.stored()) == (0, QUESTIONS)
@@ -177,7 +217,21 @@ def test_what_nobody_can_get_past_stops_the_run_and_the_same_command_goes_on(
     assert label(server).labels == faultless
 
 
-def test_some_of_everything_at_once_still_labels_every_pair(label: Label, critic_server: StartServer, faultless: object) -> None:
-    kinds = ["429:0.3:0.1", "500:0.2", "503:0.2", "reset-before:0.2", "reset-inside:0.2", "half-chunk:0.2", "error200:0.2", "html200:0.2", "bad-json:0.2", "gzip:0.3", "think:0.5"]
+def test_some_of_everything_at_once_still_labels_every_pair(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
+    kinds = [
+        "429:0.3:0.1",
+        "500:0.2",
+        "503:0.2",
+        "reset-before:0.2",
+        "reset-inside:0.2",
+        "half-chunk:0.2",
+        "error200:0.2",
+        "html200:0.2",
+        "bad-json:0.2",
+        "gzip:0.3",
+        "think:0.5",
+    ]
     run = label(critic_server(faults=kinds, attempts=2))
     assert (run.code, run.labels) == (0, faultless), run.err

@@ -10,10 +10,11 @@ from aifeedback.endpoints.chat import read_refusal
 from aifeedback.endpoints.features import RUNGS, Features, adapt, remembered
 from aifeedback.jsontext import dumps
 
+AT_FIRST = Features()
 SENT = frozenset({"temperature", "max_tokens", "response_format", "reasoning_effort"})
 
 
-def after(error: object, features: Features = Features(), sent: frozenset[str] = SENT) -> Features | None:
+def after(error: object, features: Features = AT_FIRST, sent: frozenset[str] = SENT) -> Features | None:
     refusal = read_refusal(400, dumps(error))
     return adapt(features, sent=sent, parameter=refusal.parameter, message=refusal.message)
 
@@ -51,16 +52,38 @@ def test_max_completion_tokens_becomes_max_tokens(error: object) -> None:
 
 
 def test_a_number_that_is_too_large_is_too_large_under_either_name() -> None:
-    assert after(openai("max_tokens is too large: 100000. This model supports at most 16384 completion tokens, whereas you provided 100000.", "max_tokens", "invalid_value")) is None
+    assert (
+        after(
+            openai(
+                "max_tokens is too large: 100000. This model supports at most 16384 completion tokens, whereas you provided 100000.",
+                "max_tokens",
+                "invalid_value",
+            )
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        openai("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.", "temperature", "unsupported_value"),
+        openai(
+            "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.",
+            "temperature",
+            "unsupported_value",
+        ),
         openai("Unsupported parameter: 'temperature' is not supported with this model."),
         {"error": {"code": 400, "message": "invalid temperature: only 1 is allowed for this model"}},
-        {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error":{"message":"Unsupported parameter: temperature"}}', "provider_name": "Azure"}}},
+        {
+            "error": {
+                "message": "Provider returned error",
+                "code": 400,
+                "metadata": {
+                    "raw": '{"error":{"message":"Unsupported parameter: temperature"}}',
+                    "provider_name": "Azure",
+                },
+            }
+        },
     ],
     ids=["o-series value", "o-series", "Kimi", "OpenRouter"],
 )
@@ -95,12 +118,24 @@ def test_a_response_format_that_is_refused_is_one_step_down_the_ladder(error: ob
 
 
 def test_reasoning_effort_is_left_out_where_it_is_refused() -> None:
-    assert after(openai("Argument not supported on this model: reasoningEffort")) == Features(dropped=("reasoning_effort",))
-    assert after(openai("Unrecognized request argument supplied: reasoning_effort")) == Features(dropped=("reasoning_effort",))
+    assert after(openai("Argument not supported on this model: reasoningEffort")) == Features(
+        dropped=("reasoning_effort",)
+    )
+    assert after(openai("Unrecognized request argument supplied: reasoning_effort")) == Features(
+        dropped=("reasoning_effort",)
+    )
 
 
 @pytest.mark.parametrize(
-    "message", ["", "Something went wrong.", "Invalid role in messages[0]", "my_temperature_x is odd", "top_p must be below 1", "'frequency_penalty' is not supported"]
+    "message",
+    [
+        "",
+        "Something went wrong.",
+        "Invalid role in messages[0]",
+        "my_temperature_x is odd",
+        "top_p must be below 1",
+        "'frequency_penalty' is not supported",
+    ],
 )
 def test_what_names_nothing_that_was_sent_changes_nothing(message: str) -> None:
     assert after(openai(message)) is None
@@ -119,14 +154,26 @@ def test_of_several_named_in_the_text_the_first_counts() -> None:
     assert after(openai("my_temperature aside, response_format is bad, and so is temperature")) == Features(rung=1)
 
 
-@given(st.fixed_dictionaries({}, optional={"rung": st.integers() | st.text(), "max_tokens_name": st.text() | st.just("max_completion_tokens"), "dropped": st.lists(st.text()) | st.none() | st.integers()}))
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "rung": st.integers() | st.text(),
+            "max_tokens_name": st.text() | st.just("max_completion_tokens"),
+            "dropped": st.lists(st.text()) | st.none() | st.integers(),
+        },
+    )
+)
 def test_whatever_the_store_remembers_is_usable(facts: dict[str, object]) -> None:
     features = remembered(facts)
     assert RUNGS[features.rung]
     assert remembered(features.as_dict()) == features
 
 
-@given(st.sampled_from(sorted(SENT)) | st.text(), st.text() | st.sampled_from([f"{a} unsupported {b}" for a in sorted(SENT) for b in sorted(SENT)]))
+@given(
+    st.sampled_from(sorted(SENT)) | st.text(),
+    st.text() | st.sampled_from([f"{a} unsupported {b}" for a in sorted(SENT) for b in sorted(SENT)]),
+)
 def test_any_words_give_a_step_or_none(parameter: str, message: str) -> None:
     changed = adapt(Features(), sent=SENT, parameter=parameter, message=message)
     assert changed is None or changed != Features()

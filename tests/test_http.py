@@ -23,7 +23,9 @@ from aifeedback.errors import AifeedbackError, Away, Busy, CriticGone, GiveUp, H
 from aifeedback.jsontext import dumps
 from aifeedback.records import Message, Order, Pair, PFirst, Question, VerdictFormat
 
-QUESTION = Question((Message("user", "u"),), VerdictFormat("json", {"A": PFirst(1.0)}), Pair("1", "p", "a", "b"), Order.AB)
+QUESTION = Question(
+    (Message("user", "u"),), VerdictFormat("json", {"A": PFirst(1.0)}), Pair("1", "p", "a", "b"), Order.AB
+)
 ANSWER = dumps({"choices": [{"finish_reason": "stop", "message": {"content": "yes"}}]})
 
 
@@ -33,8 +35,14 @@ async def serving(*replies: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
     seen: list[bytes] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # no HTTP, but a greeting in TLS
+            writer.close()
+            return
+        length = next(
+            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+        )
         seen.append(head + await reader.readexactly(length))
         writer.write(replies[min(len(seen), len(replies)) - 1])
         await writer.drain()
@@ -129,21 +137,29 @@ async def test_an_endpoint_that_is_not_there_is_away() -> None:
 async def test_plain_http_where_tls_is_expected_is_away() -> None:
     async with serving(reply(b"hello")) as (url, _):
         with pytest.raises((Away, Hiccup)):
-            await post(url.replace("http:", "https:"), timeout_s=2)
+            await post(url.replace("http:", "https:"), timeout_s=0.3)
 
 
 async def test_headers_of_the_users_own_take_the_place_of_ours() -> None:
     async with serving(reply(b"hello")) as (url, seen):
         await post(url, headers={"user-agent": "mine", "X-Title": "labels"})
     head = seen[0].lower()
-    assert head.count(b"user-agent:") == head.count(b"host:") == head.count(b"content-length:") == head.count(b"content-type:") == 1
+    assert (
+        head.count(b"user-agent:")
+        == head.count(b"host:")
+        == head.count(b"content-length:")
+        == head.count(b"content-type:")
+        == 1
+    )
     assert b"user-agent: mine" in head
     assert b"x-title: labels" in head
     assert b"cookie" not in head
 
 
 async def test_passwords_of_other_programs_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ann password other-programs-password\ndefault login ann password x\n")
+    (tmp_path / ".netrc").write_text(
+        "machine 127.0.0.1 login ann password other-programs-password\ndefault login ann password x\n"
+    )
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     async with serving(reply(b"hello")) as (url, seen):
@@ -171,7 +187,9 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 async def test_a_proxy_from_the_environment_is_used(proxied: Callable[..., None], name: str) -> None:
     async with serving(reply(b"from the proxy")) as (url, seen):
         proxied(**{name: url})
-        assert (await post("http://far-away.invalid/v1", headers={"Authorization": "Bearer k"})).body == b"from the proxy"
+        assert (
+            await post("http://far-away.invalid/v1", headers={"Authorization": "Bearer k"})
+        ).body == b"from the proxy"
     assert seen[0].startswith(b"POST http://far-away.invalid/v1 HTTP/1.1\r\n")
 
 
@@ -222,8 +240,14 @@ def test_a_date_says_how_long_to_wait_too() -> None:
 
 
 @asynccontextmanager
-async def critic(url: str, learnt: list[tuple[Features, str]] | None = None, **environment: str) -> AsyncIterator[EndpointCritic]:
-    settings = EndpointSettings("openai/m", base_url=url, api_key_env="KEY") if environment else EndpointSettings("vllm/m", base_url=url)
+async def critic(
+    url: str, learnt: list[tuple[Features, str]] | None = None, **environment: str
+) -> AsyncIterator[EndpointCritic]:
+    settings = (
+        EndpointSettings("openai/m", base_url=url, api_key_env="KEY")
+        if environment
+        else EndpointSettings("vllm/m", base_url=url)
+    )
     told = [] if learnt is None else learnt
     async with EndpointCritic(
         resolve(settings, environment), ChatParameters("m", 0.0, 10, "low", {}), timeout_s=5, connections=4, features=Features(),
@@ -238,17 +262,34 @@ def refusing(message: str, **more: str) -> bytes:
 
 async def test_what_is_refused_is_left_out_and_told_once_it_was_answered() -> None:
     learnt: list[tuple[Features, str]] = []
-    async with serving(refusing("'temperature' is not supported"), refusing("no response_format here"), reply(ANSWER)) as (url, seen), critic(url, learnt) as one:
+    async with (
+        serving(refusing("'temperature' is not supported"), refusing("no response_format here"), reply(ANSWER)) as (
+            url,
+            seen,
+        ),
+        critic(url, learnt) as one,
+    ):
         assert (await one.ask(QUESTION)).rung == "json_object"
         assert (await one.ask(QUESTION)).content == "yes"
     assert len(seen) == 4
-    assert learnt == [(Features(rung=1, dropped=("temperature",)), "'temperature' is not supported; no response_format here")]
+    assert learnt == [
+        (Features(rung=1, dropped=("temperature",)), "'temperature' is not supported; no response_format here")
+    ]
 
 
 ALL = "temperature, reasoning_effort, response_format, max_tokens and max_completion_tokens are not supported"
 
 
-@pytest.mark.parametrize("message", [ALL, " ".join(reversed(ALL.split())), "Use max_completion_tokens, not max_tokens", "Use max_tokens, not max_completion_tokens", "no"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        ALL,
+        " ".join(reversed(ALL.split())),
+        "Use max_completion_tokens, not max_tokens",
+        "Use max_tokens, not max_completion_tokens",
+        "no",
+    ],
+)
 async def test_an_endpoint_that_refuses_everything_is_given_up_soon_and_teaches_nothing(message: str) -> None:
     learnt: list[tuple[Features, str]] = []
     async with serving(refusing(message)) as (url, seen), critic(url, learnt) as one:
@@ -283,7 +324,9 @@ async def test_no_error_shows_even_a_part_of_the_key(make: Callable[[int], bytes
 
 
 async def test_a_reply_does_not_hold_the_key_either() -> None:
-    escaped = dumps({"choices": [{"message": {"content": "KEY", "reasoning": KEY, "refusal": KEY}}], "model": KEY}).replace(b'"KEY"', b'"sk\\u002dsecret-0123456789abcdef"')
+    escaped = dumps(
+        {"choices": [{"message": {"content": "KEY", "reasoning": KEY, "refusal": KEY}}], "model": KEY}
+    ).replace(b'"KEY"', b'"sk\\u002dsecret-0123456789abcdef"')
     async with serving(reply(escaped)) as (url, _), critic(url, KEY=KEY) as one:
         answer = await one.ask(QUESTION)
     assert (answer.content, answer.reasoning, answer.refusal, answer.model) == ("***", "***", "***", "***")
@@ -295,7 +338,10 @@ async def test_a_redirect_is_not_followed() -> None:
             with pytest.raises(CriticGone, match="redirects"):
                 await one.ask(QUESTION)
         assert stolen == []
-        async with serving(reply(ANSWER), reply(b"", f"Location: {other}/", status=302)) as (url, _), critic(url, KEY=KEY) as one:
+        async with (
+            serving(reply(ANSWER), reply(b"", f"Location: {other}/", status=302)) as (url, _),
+            critic(url, KEY=KEY) as one,
+        ):
             await one.ask(QUESTION)
             with pytest.raises(Hiccup, match="redirects"):
                 await one.ask(QUESTION)
@@ -320,3 +366,9 @@ async def test_numbers_of_any_size_can_be_sent() -> None:
 
 def test_all_errors_are_ours() -> None:
     assert issubclass(Away, AifeedbackError)
+
+
+@pytest.mark.parametrize("path", ["/v1\x01", "/v1\x7f", "/" + "x" * 70_000])
+def test_an_address_that_no_request_can_carry_is_a_setting_to_mend(path: str) -> None:
+    with pytest.raises(SettingsError, match="--base-url"):
+        Http(f"http://host{path}", {}, connections=1)

@@ -15,7 +15,11 @@ from tests.conftest import Command, Ended, some_pairs, write_lines
 
 KEY = "sk-proj-Zk3-9fQ_do-not-show-4711"
 PARTS = [KEY[start : start + 10] for start in range(len(KEY) - 9)]
-OTHER_KEYS = {"OPENAI_API_KEY": "sk-openai-own-key-123456", "GEMINI_API_KEY": "gemini-own-key-123456", "OPENAI_ORG_ID": "org-of-mine-123456"}
+OTHER_KEYS = {
+    "OPENAI_API_KEY": "sk-openai-own-key-123456",
+    "GEMINI_API_KEY": "gemini-own-key-123456",
+    "OPENAI_ORG_ID": "org-of-mine-123456",
+}
 
 
 class Echo:
@@ -38,7 +42,7 @@ class Echo:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_args: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -74,14 +78,24 @@ def nowhere(folder: Path, ended: Ended, *parts: str) -> None:
 
 def said(text: str) -> bytes:
     verdict = json.dumps({"analysis": f"You sent {text}", "verdict": "A"})
-    return json.dumps({"model": text, "system_fingerprint": text, "choices": [{"finish_reason": "stop", "message": {"content": verdict, "reasoning_content": text}}]}).encode()
+    return json.dumps(
+        {
+            "model": text,
+            "system_fingerprint": text,
+            "choices": [{"finish_reason": "stop", "message": {"content": verdict, "reasoning_content": text}}],
+        }
+    ).encode()
 
 
 ANSWERS: dict[str, Callable[[str], tuple[int, dict[str, str], bytes]]] = {
     "content": lambda seen: (200, {}, said(seen)),
     "401": lambda seen: (401, {}, json.dumps({"error": {"message": f"Incorrect API key: {seen}"}}).encode()),
     "400": lambda seen: (400, {}, json.dumps({"error": {"message": f"Bad: {seen}", "param": seen}}).encode()),
-    "400 about a parameter": lambda seen: (400, {}, json.dumps({"error": {"message": f"'temperature' {KEY}", "param": "temperature"}}).encode()),
+    "400 about a parameter": lambda seen: (
+        400,
+        {},
+        json.dumps({"error": {"message": f"'temperature' {KEY}", "param": "temperature"}}).encode(),
+    ),
     "500 page": lambda seen: (500, {}, f"<html><pre>{seen}</pre></html>".encode()),
     "429": lambda seen: (402, {"X-Echo": KEY}, seen.encode()),
     "200 page": lambda seen: (200, {}, seen.encode()),
@@ -92,7 +106,9 @@ ANSWERS: dict[str, Callable[[str], tuple[int, dict[str, str], bytes]]] = {
 
 
 @pytest.mark.parametrize("how", sorted(ANSWERS))
-def test_a_key_that_the_endpoint_echoes_is_shown_and_kept_nowhere(aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo], how: str) -> None:
+def test_a_key_that_the_endpoint_echoes_is_shown_and_kept_nowhere(
+    aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo], how: str
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(2))
     server = echo(ANSWERS[how])
     for flags in (("--debug",), ("-v", "--log-json")):
@@ -105,7 +121,9 @@ def test_a_key_that_the_endpoint_echoes_is_shown_and_kept_nowhere(aifeedback: Co
 
 
 @pytest.mark.parametrize("flags", [("--debug",), ("-v",), ()])
-def test_a_run_that_goes_well_keeps_no_key(aifeedback: Command, tmp_path: Path, critic_server: StartServer, flags: tuple[str, ...]) -> None:
+def test_a_run_that_goes_well_keeps_no_key(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer, flags: tuple[str, ...]
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(2))
     server = critic_server()
     ended = aifeedback(
@@ -118,15 +136,28 @@ def test_a_run_that_goes_well_keeps_no_key(aifeedback: Command, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("flags", [("--debug",), ()])
-@pytest.mark.parametrize("url", [f"http://ann:{KEY}@127.0.0.1:9/v1?key={KEY}", f"http://{KEY}@127.0.0.1:9/v1", f"http://127.0.0.1:99999/{KEY}", f"http://ann:{KEY}@exa mple/", f"http://ann:{KEY}@xn--a/v1"])
-def test_a_secret_in_an_address_that_can_not_be_reached_is_not_shown(aifeedback: Command, tmp_path: Path, url: str, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://ann:{KEY}@127.0.0.1:9/v1?key={KEY}",
+        f"http://{KEY}@127.0.0.1:9/v1",
+        f"http://127.0.0.1:99999/{KEY}",
+        f"http://ann:{KEY}@exa mple/",
+        f"http://ann:{KEY}@xn--a/v1",
+    ],
+)
+def test_a_secret_in_an_address_that_can_not_be_reached_is_not_shown(
+    aifeedback: Command, tmp_path: Path, url: str, flags: tuple[str, ...]
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
     ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", url, "--patience", "0s", *flags)
     assert ended.code != 0
     nowhere(tmp_path, ended)
 
 
-def test_without_its_name_no_key_goes_to_another_host(aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo]) -> None:
+def test_without_its_name_no_key_goes_to_another_host(
+    aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo]
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
     server = echo(ANSWERS["content"])
     for critic in ("openai/m", "gemini/m"):
@@ -136,7 +167,9 @@ def test_without_its_name_no_key_goes_to_another_host(aifeedback: Command, tmp_p
     assert not any(key in seen for key in OTHER_KEYS.values() for seen in server.seen)
 
 
-def test_openai_base_url_says_where_the_key_goes(aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo]) -> None:
+def test_openai_base_url_says_where_the_key_goes(
+    aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo]
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
     server = echo(ANSWERS["content"])
     ended = aifeedback("label", "pairs.jsonl", "--critic", "openai/m", env=OTHER_KEYS | {"OPENAI_BASE_URL": server.url})
@@ -147,22 +180,46 @@ def test_openai_base_url_says_where_the_key_goes(aifeedback: Command, tmp_path: 
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_takes_the_key_nowhere(aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo], status: int) -> None:
+def test_a_redirect_takes_the_key_nowhere(
+    aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo], status: int
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
     other = echo(ANSWERS["content"])
     server = echo(lambda _seen: (status, {"Location": other.url}, b""))
-    ended = aifeedback("label", "pairs.jsonl", "--critic", "openai/m", "--base-url", server.url, "--api-key-env", "MINE", env={"MINE": KEY})
+    ended = aifeedback(
+        "label",
+        "pairs.jsonl",
+        "--critic",
+        "openai/m",
+        "--base-url",
+        server.url,
+        "--api-key-env",
+        "MINE",
+        env={"MINE": KEY},
+    )
     assert ended.code == 2
     assert "redirect" in ended.err
     assert other.seen == []
     nowhere(tmp_path, ended)
 
 
-def test_a_proxy_is_used_and_its_password_is_not_shown(aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo]) -> None:
+def test_a_proxy_is_used_and_its_password_is_not_shown(
+    aifeedback: Command, tmp_path: Path, echo: Callable[..., Echo]
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
     proxy = echo(ANSWERS["content"])
     through = proxy.url.removesuffix("/v1").replace("//", f"//ann:{KEY}@")
-    common = ("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", "http://far-away.invalid/v1", "--patience", "0s", "--debug")
+    common = (
+        "label",
+        "pairs.jsonl",
+        "--critic",
+        "vllm/m",
+        "--base-url",
+        "http://far-away.invalid/v1",
+        "--patience",
+        "0s",
+        "--debug",
+    )
     ended = aifeedback(*common, env={"HTTP_PROXY": through})
     assert ended.code == 0, ended.err
     assert proxy.seen[0].startswith("http://far-away.invalid/v1/chat/completions")

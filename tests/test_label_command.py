@@ -31,10 +31,23 @@ def test_pairs_from_a_pipe_become_labels_on_stdout(aifeedback: Command) -> None:
     assert "surface features" in ended.rows[0]["feedback"]["verdicts"][0]["reason"].lower()
 
 
-def test_a_second_run_asks_nothing_and_writes_the_same_bytes(aifeedback: Command, tmp_path: Path, critic_server: StartServer) -> None:
+def test_a_second_run_asks_nothing_and_writes_the_same_bytes(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(40))
     server = critic_server()
-    arguments = ("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "labels.jsonl", "--summary", "s.json")
+    arguments = (
+        "label",
+        "pairs.jsonl",
+        "--critic",
+        "vllm/m",
+        "--base-url",
+        server.url,
+        "-o",
+        "labels.jsonl",
+        "--summary",
+        "s.json",
+    )
     first = aifeedback(*arguments)
     assert first.code == 0, first.err
     written, rest = (tmp_path / "labels.jsonl").read_bytes(), (tmp_path / "labels.rest.jsonl").read_bytes()
@@ -51,7 +64,9 @@ def test_a_second_run_asks_nothing_and_writes_the_same_bytes(aifeedback: Command
 
 
 @pytest.mark.parametrize("template", ["pairwise", "quick", "tags", "arena", "statement"])
-def test_a_critic_that_always_picks_the_first_labels_nothing(aifeedback: Command, tmp_path: Path, critic_server: StartServer, template: str) -> None:
+def test_a_critic_that_always_picks_the_first_labels_nothing(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer, template: str
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(10))
     server = critic_server(answer="first")
     ended = aifeedback(
@@ -59,14 +74,24 @@ def test_a_critic_that_always_picks_the_first_labels_nothing(aifeedback: Command
     )  # fmt: skip
     assert ended.code == 0, ended.err
     summary = json.loads((tmp_path / "s.json").read_text())
-    assert (summary["labeled"], summary["conflict"], summary["first_shown_rate"], summary["consistency"]) == (0, 10, 1.0, 0.0)
+    assert (summary["labeled"], summary["conflict"], summary["first_shown_rate"], summary["consistency"]) == (
+        0,
+        10,
+        1.0,
+        0.0,
+    )
     assert [row["status"] for row in read_lines(tmp_path / "out.rest.jsonl")] == ["conflict"] * 10
 
 
-def test_an_exchanged_file_asks_nothing_new_and_gets_the_same_labels(aifeedback: Command, tmp_path: Path, critic_server: StartServer) -> None:
+def test_an_exchanged_file_asks_nothing_new_and_gets_the_same_labels(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer
+) -> None:
     pairs = some_pairs(20)
     write_lines(tmp_path / "pairs.jsonl", pairs)
-    write_lines(tmp_path / "exchanged.jsonl", [pair | {"response_a": pair["response_b"], "response_b": pair["response_a"]} for pair in pairs])
+    write_lines(
+        tmp_path / "exchanged.jsonl",
+        [pair | {"response_a": pair["response_b"], "response_b": pair["response_a"]} for pair in pairs],
+    )
     server = critic_server()
     common = ("--critic", "vllm/m", "--base-url", server.url)
     first = aifeedback("label", "pairs.jsonl", *common)
@@ -75,7 +100,12 @@ def test_an_exchanged_file_asks_nothing_new_and_gets_the_same_labels(aifeedback:
     assert server.stats()["requests"] == asked == 40
     assert server.stats()["blind"] == 0
     for one, other in zip(first.rows, second.rows, strict=True):
-        assert (one["id"], one["chosen"], one["rejected"], one["preference"]) == (other["id"], other["chosen"], other["rejected"], other["preference"])
+        assert (one["id"], one["chosen"], one["rejected"], one["preference"]) == (
+            other["id"],
+            other["chosen"],
+            other["rejected"],
+            other["preference"],
+        )
         assert one["feedback"]["winner"] != other["feedback"]["winner"]
 
 
@@ -118,10 +148,18 @@ def test_more_trouble_than_allowed_is_exit_1_with_the_others_labelled(aifeedback
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "nothing.jsonl"), (b"", "no pairs"), (b"\n\n", "no pairs"), (b"nonsense\nmore\n", "none of the 2 lines"), (b"{}\n", "none of the 1 line")],
+    [
+        (None, "nothing.jsonl"),
+        (b"", "no pairs"),
+        (b"\n\n", "no pairs"),
+        (b"nonsense\nmore\n", "none of the 2 lines"),
+        (b"{}\n", "none of the 1 line"),
+    ],
     ids=["missing", "empty", "blank", "no JSON", "no fields"],
 )
-def test_an_input_without_anything_usable_is_exit_2_and_leaves_no_output(aifeedback: Command, tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_an_input_without_anything_usable_is_exit_2_and_leaves_no_output(
+    aifeedback: Command, tmp_path: Path, content: bytes | None, says: str
+) -> None:
     if content is not None:
         (tmp_path / "nothing.jsonl").write_bytes(content)
     (tmp_path / "out.jsonl").write_text("what stood there\n")
@@ -153,7 +191,9 @@ def test_an_input_without_anything_usable_is_exit_2_and_leaves_no_output(aifeedb
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, tuple) else None,
 )
-def test_a_wrong_command_is_exit_2_with_one_line_that_helps(aifeedback: Command, tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_a_wrong_command_is_exit_2_with_one_line_that_helps(
+    aifeedback: Command, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
     before = (tmp_path / "pairs.jsonl").read_bytes()
     ended = aifeedback("label", *arguments)
@@ -166,8 +206,18 @@ def test_a_wrong_command_is_exit_2_with_one_line_that_helps(aifeedback: Command,
 
 def test_a_reader_that_closes_the_pipe_early_ends_the_run_quietly(tmp_path: Path) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(3000))
-    command = f"{sys.executable} -m aifeedback label pairs.jsonl --critic builtin -q | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)), capture_output=True, text=True, timeout=120, check=False)
+    command = (
+        f"{sys.executable} -m aifeedback label pairs.jsonl --critic builtin -q | head -n 1; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     first, code = done.stdout.splitlines()
     assert json.loads(first)["id"] == "0"
     assert code == "0"
@@ -176,7 +226,15 @@ def test_a_reader_that_closes_the_pipe_early_ends_the_run_quietly(tmp_path: Path
 
 def test_a_terminal_without_input_is_told_what_to_do_and_does_not_hang(tmp_path: Path) -> None:
     command = f"{sys.executable} -m aifeedback label --critic builtin"
-    done = subprocess.run(["script", "-qec", command, "/dev/null"], cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 2
     assert "Name a file" in done.stdout
 
@@ -200,13 +258,23 @@ def test_a_slow_pipe_is_labelled_as_it_comes(tmp_path: Path) -> None:
 def test_a_limit_reads_only_so_many_pairs_even_from_an_endless_pipe(tmp_path: Path) -> None:
     line = json.dumps(some_pairs(1)[0])
     command = f"yes '{line}' | {sys.executable} -m aifeedback label --critic builtin --limit 5 -q; echo done"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert len(done.stdout.splitlines()) == 6
     assert "Traceback" not in done.stderr
     assert "Fatal" not in done.stderr
 
 
-def test_a_dry_run_asks_nobody_and_shows_a_prompt(aifeedback: Command, tmp_path: Path, critic_server: StartServer) -> None:
+def test_a_dry_run_asks_nobody_and_shows_a_prompt(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(5))
     server = critic_server()
     ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "--dry-run")
@@ -217,10 +285,23 @@ def test_a_dry_run_asks_nobody_and_shows_a_prompt(aifeedback: Command, tmp_path:
     assert not (tmp_path / ".aifeedback").exists()
 
 
-def test_spending_stops_hard_at_max_requests_and_the_same_command_goes_on(aifeedback: Command, tmp_path: Path, critic_server: StartServer) -> None:
+def test_spending_stops_hard_at_max_requests_and_the_same_command_goes_on(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(60))
     server = critic_server()
-    arguments = ("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl", "--summary", "s.json")
+    arguments = (
+        "label",
+        "pairs.jsonl",
+        "--critic",
+        "vllm/m",
+        "--base-url",
+        server.url,
+        "-o",
+        "out.jsonl",
+        "--summary",
+        "s.json",
+    )
     ended = aifeedback(*arguments, "--max-requests", 51)
     assert ended.code == 4
     assert "--max-requests 51" in ended.err
@@ -234,7 +315,9 @@ def test_spending_stops_hard_at_max_requests_and_the_same_command_goes_on(aifeed
     assert json.loads((tmp_path / "s.json").read_text())["unasked"] == 0
 
 
-def test_refused_credentials_are_exit_2_before_any_answer(aifeedback: Command, tmp_path: Path, critic_server: StartServer) -> None:
+def test_refused_credentials_are_exit_2_before_any_answer(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(30))
     server = critic_server(faults=["401"])
     ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl")
@@ -246,7 +329,9 @@ def test_refused_credentials_are_exit_2_before_any_answer(aifeedback: Command, t
 
 def test_an_endpoint_that_is_not_there_is_exit_2_and_says_so(aifeedback: Command, tmp_path: Path) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(3))
-    ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", "http://127.0.0.1:9", "--patience", "1s")
+    ended = aifeedback(
+        "label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", "http://127.0.0.1:9", "--patience", "1s"
+    )
     assert ended.code == 2
     assert "nobody answers" in ended.err
     assert len(ended.err.strip().splitlines()) == 1
@@ -295,5 +380,11 @@ def test_help_and_version_are_there(aifeedback: Command) -> None:
 
 
 def test_the_command_reference_is_current() -> None:
-    done = subprocess.run([sys.executable, ROOT / "docs" / "write_commands.py", "--check"], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "write_commands.py", "--check"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

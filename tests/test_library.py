@@ -21,8 +21,17 @@ from tests.conftest import ROOT, clean_environment, read_lines, some_pairs, writ
 
 
 def test_the_lines_in_the_readme_run(tmp_path: Path) -> None:
-    (code,) = re.findall(r"<!-- run by tests/test_library.py -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)), check=False)
+    (code,) = re.findall(
+        r"<!-- run by tests/test_library.py -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path)),
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in {"a 1.0 None", "b 1.0 None"}
 
@@ -30,7 +39,9 @@ def test_the_lines_in_the_readme_run(tmp_path: Path) -> None:
 def test_the_public_names_are_complete_sorted_and_load_on_first_use() -> None:
     assert af.__all__ == sorted(af.__all__)
     assert all(getattr(af, name) is not None for name in af.__all__)
-    done = subprocess.run([sys.executable, "-X", "importtime", "-c", "import aifeedback"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import aifeedback"], capture_output=True, text=True, check=True
+    )
     assert not re.search(r"aiohttp|httpx2|orjson|jinja2|sqlite3|typer|aifeedback\.records", done.stderr)
 
 
@@ -44,7 +55,9 @@ def test_the_async_twin_gives_the_same() -> None:
     async def gather() -> list[af.Label | af.Invalid]:
         return [label async for label in af.label_async(some_pairs(20), critic=FairCritic(len))]
 
-    assert [label.winner for label in asyncio.run(gather())] == [label.winner for label in af.label(some_pairs(20), critic=FairCritic(len))]
+    assert [label.winner for label in asyncio.run(gather())] == [
+        label.winner for label in af.label(some_pairs(20), critic=FairCritic(len))
+    ]
 
 
 def test_the_library_works_inside_a_running_event_loop() -> None:
@@ -76,15 +89,10 @@ def test_a_critic_that_fails_gives_no_label() -> None:
 
 
 def test_a_run_that_must_stop_raises_after_its_last_outcome() -> None:
-    labels: list[af.Label | af.Invalid] = []
-    with pytest.raises(BudgetSpent):
-        labels.extend(af.label(some_pairs(10), critic=FairCritic(len), max_requests=7))
-    seen: list[af.Label | af.Invalid] = []
     run = af.label(some_pairs(10), critic=FairCritic(len), max_requests=7)
+    seen = [next(run) for _ in range(10)]
     with pytest.raises(BudgetSpent):
-        for label in run:
-            seen.append(label)
-    assert len(seen) == 10
+        next(run)
     assert any(label.status is af.Status.UNASKED for label in seen)
 
 
@@ -125,7 +133,9 @@ def test_an_endpoint_is_asked_through_the_library_too(critic_server: StartServer
 TEXT = st.text(max_size=40)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(
     contents=st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=4),
     template=st.sampled_from(["pairwise", "quick", "tags", "arena", "statement"]),
@@ -137,7 +147,9 @@ def test_a_fair_critic_labels_an_exchanged_file_alike_and_is_asked_nothing_new(
     store = tmp_path_factory.mktemp("store") / "replies.sqlite"
     critic = FairCritic(lambda text: float(sum(map(ord, text)) % 97))
     pairs = [{"prompt": prompt, "response_a": a, "response_b": b} for prompt, a, b in contents]
-    exchanged = [{"prompt": pair["prompt"], "response_a": pair["response_b"], "response_b": pair["response_a"]} for pair in pairs]
+    exchanged = [
+        {"prompt": pair["prompt"], "response_a": pair["response_b"], "response_b": pair["response_a"]} for pair in pairs
+    ]
     options = {"critic": critic, "template": template, "on_conflict": on_conflict, "store": store}
     first = list(af.label(pairs, **options))
     again = FairCritic(lambda _: pytest.fail("nothing is asked anew"))
@@ -145,7 +157,13 @@ def test_a_fair_critic_labels_an_exchanged_file_alike_and_is_asked_nothing_new(
     for one, other in zip(first, second, strict=True):
         assert isinstance(one, af.Label)
         assert isinstance(other, af.Label)
-        assert (one.chosen, one.rejected, one.preference, one.status, one.agreed) == (other.chosen, other.rejected, other.preference, other.status, other.agreed)
+        assert (one.chosen, one.rejected, one.preference, one.status, one.agreed) == (
+            other.chosen,
+            other.rejected,
+            other.preference,
+            other.status,
+            other.agreed,
+        )
 
 
 @pytest.mark.parametrize("template", ["pairwise", "quick", "tags", "arena", "statement"])

@@ -46,7 +46,9 @@ def everything(folder: Path) -> list[dict[str, Any]]:
     ],
 )
 @pytest.mark.parametrize("labelled", [True, False])
-def test_what_is_not_ours_comes_back_as_it_was(aifeedback: Command, tmp_path: Path, spelled: str, value: object, labelled: bool) -> None:
+def test_what_is_not_ours_comes_back_as_it_was(
+    aifeedback: Command, tmp_path: Path, spelled: str, value: object, labelled: bool
+) -> None:
     more = {} if labelled else {"response_b": "same", "response_a": "same"}
     (tmp_path / "pairs.jsonl").write_bytes(line(**more, odd="HERE").replace(b'"HERE"', spelled.encode()) + line(id="y"))
     ended = aifeedback("label", "pairs.jsonl", *BUILTIN)
@@ -63,8 +65,14 @@ def test_a_value_that_is_no_number_stays_one(aifeedback: Command, tmp_path: Path
     assert math.isnan(read_lines(tmp_path / "out.jsonl")[0]["meta"]["odd"])
 
 
-@pytest.mark.parametrize("text", [SEPARATORS, "lone \ud83d half", "\ufeff inside", "\r\n", "  spaces  ", "\U0001f600" * 3, "{{ prompt }} {% raw %}"], ids=range(7))
-def test_responses_come_back_verbatim(aifeedback: Command, tmp_path: Path, critic_server: StartServer, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [SEPARATORS, "lone \ud83d half", "\ufeff inside", "\r\n", "  spaces  ", "\U0001f600" * 3, "{{ prompt }} {% raw %}"],
+    ids=range(7),
+)
+def test_responses_come_back_verbatim(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer, text: str
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", [{"prompt": text, "response_a": text, "response_b": "other"}])
     server = critic_server()
     ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl")
@@ -75,7 +83,15 @@ def test_responses_come_back_verbatim(aifeedback: Command, tmp_path: Path, criti
 
 
 def test_bytes_are_split_at_newlines_alone_and_lines_keep_their_numbers(aifeedback: Command, tmp_path: Path) -> None:
-    content = b"\xef\xbb\xbf" + line(id="1") + b"\n \t\r\n" + line(id="4", note=SEPARATORS).replace(b"\n", b"\r\n") + b'{"prompt": "raw \x00 byte"}\n' + b"\xff\xfe\n" + line(id="7")[:-1]
+    content = (
+        b"\xef\xbb\xbf"
+        + line(id="1")
+        + b"\n \t\r\n"
+        + line(id="4", note=SEPARATORS).replace(b"\n", b"\r\n")
+        + b'{"prompt": "raw \x00 byte"}\n'
+        + b"\xff\xfe\n"
+        + line(id="7")[:-1]
+    )
     (tmp_path / "pairs.jsonl").write_bytes(content)
     ended = aifeedback("label", "pairs.jsonl", *BUILTIN)
     assert ended.code == 0, ended.err
@@ -111,7 +127,9 @@ def test_a_truncated_gzip_gives_its_rows_and_one_invalid(aifeedback: Command, tm
 
 def test_a_line_of_20_megabytes_is_labelled_in_bounded_time(aifeedback: Command, tmp_path: Path) -> None:
     words = "word [brace] {and} 12345 " * 800_000
-    (tmp_path / "pairs.jsonl").write_bytes(line(response_a=words) + line(id="y") + b"{" * 20_000_000 + b"\n" + line(id="z", note=words))
+    (tmp_path / "pairs.jsonl").write_bytes(
+        line(response_a=words) + line(id="y") + b"{" * 20_000_000 + b"\n" + line(id="z", note=words)
+    )
     started = time.monotonic()
     ended = aifeedback("label", "pairs.jsonl", *BUILTIN)
     assert ended.code == 0, ended.err
@@ -126,7 +144,11 @@ def test_several_files_are_one_input(aifeedback: Command, tmp_path: Path) -> Non
         (tmp_path / f"{name}.jsonl").write_bytes(b"\n" + line(id=name)[:-1])
     ended = aifeedback("label", "one.jsonl", "-", "two.jsonl", "--critic", "builtin", stdin=line(id="piped"))
     assert ended.code == 0, ended.err
-    assert [(row["id"], row["feedback"]["file"], row["feedback"]["line"]) for row in ended.rows] == [("one", "one.jsonl", 2), ("piped", "stdin", 1), ("two", "two.jsonl", 2)]
+    assert [(row["id"], row["feedback"]["file"], row["feedback"]["line"]) for row in ended.rows] == [
+        ("one", "one.jsonl", 2),
+        ("piped", "stdin", 1),
+        ("two", "two.jsonl", 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +175,9 @@ def test_an_input_that_can_not_be_used_is_exit_2_before_anything_is_asked(
     scored = {"prompt": "p", "responses": [{"text": "a", "score": 1}, {"text": "b", "score": 2}]}
     write_lines(tmp_path / "candidates.jsonl", [scored, {"prompt": "p", "responses": ["a", "b"]}])
     server = critic_server()
-    ended = aifeedback("label", *arguments, "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl", stdin=line())
+    ended = aifeedback(
+        "label", *arguments, "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl", stdin=line()
+    )
     assert ended.code == 2, ended.err
     assert says in ended.err
     assert len(ended.err.strip().splitlines()) == 1

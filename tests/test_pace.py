@@ -98,7 +98,7 @@ def steady(pace: Pace, latency_s: float = 1.0) -> Serve:
 def test_never_more_are_in_flight_than_the_limit_or_the_ceiling(run: Run, ceiling: int):
     async def main() -> None:
         pace = Pace(ceiling)
-        assert pace.limit == min(ceiling, 64)
+        assert pace.limit == min(ceiling, 16)
         load = Load(pace, steady(pace), workers=400)
         await asyncio.sleep(20)
         await load.stop()
@@ -113,12 +113,12 @@ def test_it_doubles_with_each_clean_round_trip(run: Run):
         pace = Pace(1000)
         load = Load(pace, steady(pace), workers=1000)
         limits = []
-        for _ in range(5):
+        for _ in range(7):
             await asyncio.sleep(0.5)
             limits.append(int(pace.limit))
             await asyncio.sleep(0.5)
         await load.stop()
-        assert limits == [64, 128, 256, 512, 1000]
+        assert limits == [16, 32, 64, 128, 256, 512, 1000]
 
     run(main())
 
@@ -129,7 +129,7 @@ def test_a_limit_that_is_not_used_does_not_grow(run: Run):
         load = Load(pace, steady(pace), workers=10)
         await asyncio.sleep(50)
         await load.stop()
-        assert pace.limit == 64
+        assert pace.limit == 16
 
     run(main())
 
@@ -152,26 +152,26 @@ def test_an_endpoint_that_only_queues_is_not_given_ever_more(run: Run):
 
 def test_it_gives_way_once_a_round_trip_however_many_are_pushed_back(run: Run):
     async def main() -> None:
-        pace = Pace(64)
+        pace = Pace(16)
         first = now()
         await asyncio.sleep(1)
-        for _ in range(64):
+        for _ in range(16):
             pace.pushed_back(0.0, first)
-        assert pace.limit == pytest.approx(64 * 0.7)
+        assert pace.limit == pytest.approx(16 * 0.7)
         cut = now()
         await asyncio.sleep(1)
         pace.pushed_back(0.0, cut - 0.5)
-        assert pace.limit == pytest.approx(64 * 0.7)
+        assert pace.limit == pytest.approx(16 * 0.7)
         for _ in range(44):
             pace.pushed_back(0.0, cut + 0.1)
-        assert pace.limit == pytest.approx(64 * 0.7**2)
+        assert pace.limit == pytest.approx(16 * 0.7**2)
 
     run(main())
 
 
 def test_it_never_goes_below_one(run: Run):
     async def main() -> None:
-        pace = Pace(64)
+        pace = Pace(16)
         for _ in range(50):
             await asyncio.sleep(1)
             pace.pushed_back(0.1, now())
@@ -186,7 +186,7 @@ def test_after_a_push_back_it_grows_again_by_one_a_round_trip(run: Run):
     async def main() -> None:
         pace = Pace(64)
         load = Load(pace, steady(pace), workers=64)
-        await asyncio.sleep(3.5)
+        await asyncio.sleep(5.5)
         pace.pushed_back(0.1, now())
         limits = []
         await asyncio.sleep(2)
@@ -239,7 +239,7 @@ def test_what_the_endpoint_says_about_waiting_holds_for_all(
     run: Run, retry_after_s: float, round_trip_s: float, wait: float
 ):
     async def main() -> None:
-        pace = Pace(64)
+        pace = Pace(16)
         await pace.slot()
         if round_trip_s:
             pace.answered(round_trip_s)
@@ -256,7 +256,7 @@ def test_what_the_endpoint_says_about_waiting_holds_for_all(
 
 def test_a_shorter_wait_does_not_shorten_a_longer_one(run: Run):
     async def main() -> None:
-        pace, begun = Pace(64), now()
+        pace, begun = Pace(16), now()
         pace.pushed_back(30.0, now())
         pace.pushed_back(1.0, now())
         await pace.slot()
@@ -267,10 +267,10 @@ def test_a_shorter_wait_does_not_shorten_a_longer_one(run: Run):
 
 def test_after_a_pause_one_request_goes_first(run: Run):
     async def main() -> None:
-        pace = Pace(64)
+        pace = Pace(16)
         begun = now()
         pace.pause(10)
-        load = Load(pace, steady(pace), workers=64)
+        load = Load(pace, steady(pace), workers=16)
         await asyncio.sleep(9.9)
         assert load.starts == []
         await asyncio.sleep(0.6)
@@ -278,7 +278,7 @@ def test_after_a_pause_one_request_goes_first(run: Run):
         await asyncio.sleep(1)
         assert pace.in_flight == 2
         await asyncio.sleep(20)
-        assert pace.in_flight == 64
+        assert pace.in_flight == 16
         await load.stop()
 
     run(main())
@@ -286,7 +286,7 @@ def test_after_a_pause_one_request_goes_first(run: Run):
 
 def test_requests_a_minute_start_at_even_distances(run: Run):
     async def main() -> None:
-        pace, begun = Pace(64, rpm=120), now()
+        pace, begun = Pace(16, rpm=120), now()
         load = Load(pace, steady(pace, 3.0), workers=20)
         await asyncio.sleep(59.9)
         await load.stop()
@@ -299,7 +299,7 @@ def test_requests_a_minute_start_at_even_distances(run: Run):
 
 def test_time_in_which_nothing_was_asked_is_not_made_up_for(run: Run):
     async def main() -> None:
-        pace, begun = Pace(64, rpm=60), now()
+        pace, begun = Pace(16, rpm=60), now()
         starts = []
         await pace.slot()
         await asyncio.sleep(100.5)

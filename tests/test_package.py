@@ -47,7 +47,13 @@ def test_every_import_of_the_package_is_declared() -> None:
     found: set[str] = set()
     for path in (ROOT / "aifeedback").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else []
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in getattr(node, "names", [])]
+                if isinstance(node, ast.Import)
+                else []
+            )
             found |= {name.partition(".")[0] for name in names}
     foreign = {name.lower() for name in found - set(sys.stdlib_module_names) - {"aifeedback"}}
     assert foreign - {"pytest"} <= declared, "an import is missing from pyproject.toml"

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -216,6 +217,16 @@ def test_a_place_where_nothing_can_be_written_is_an_error_at_once(tmp_path: Path
         open_output(str(tmp_path / name))
     one_line(caught, name, reason)
     assert names(tmp_path) == ["file", "folder"]
+
+
+def test_what_can_not_be_opened_for_writing_is_an_error_of_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        with pytest.raises(OutputError) as caught:
+            open_output("socket")
+    one_line(caught, "socket can't be written")
+    assert names(tmp_path) == ["socket"]
 
 
 class FullDisk(io.BufferedWriter):

@@ -23,7 +23,9 @@ EXACT: list[Judge] = [
 ]
 
 
-def labelled(aifeedback: Command, start: StartServer, data: Path, folder: Path, file: str, strategy: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def labelled(
+    aifeedback: Command, start: StartServer, data: Path, folder: Path, file: str, strategy: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The summary, and all verdicts' rows, of labelling LLMBar Natural by one recorded judge."""
     pairs = data / "llmbar_natural.jsonl"
     server = start(replay=data / f"recorded_llmbar_natural_{file}.jsonl", pairs=pairs, strategy=strategy)
@@ -36,7 +38,9 @@ def labelled(aifeedback: Command, start: StartServer, data: Path, folder: Path, 
     return json.loads((folder / "summary.json").read_text()), rows
 
 
-@pytest.mark.parametrize(("file", "judge", "strategy"), EXACT, ids=[f"{judge} {strategy}" for _, judge, strategy in EXACT])
+@pytest.mark.parametrize(
+    ("file", "judge", "strategy"), EXACT, ids=[f"{judge} {strategy}" for _, judge, strategy in EXACT]
+)
 def test_every_text_is_read_as_its_authors_read_it(
     aifeedback: Command, critic_server: StartServer, data: Path, tmp_path: Path, file: str, judge: str, strategy: str
 ) -> None:

@@ -28,7 +28,9 @@ def command(server: Server, *more: str) -> list[str]:
 
 
 def start(folder: Path, server: Server, *more: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command(server, *more), cwd=folder, env=clean_environment(HOME=str(folder)), stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command(server, *more), cwd=folder, env=clean_environment(HOME=str(folder)), stderr=subprocess.PIPE
+    )
 
 
 def stored(folder: Path) -> int:
@@ -83,7 +85,11 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes(
         assert not list(folder.glob(".*.partial"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
+)
 def test_an_interrupted_run_keeps_every_reply_and_leaves_no_half_output(
     tmp_path: Path, critic_server: StartServer, number: signal.Signals, code: int, unkilled: tuple[bytes, bytes]
 ) -> None:
@@ -121,7 +127,9 @@ def test_an_interrupt_ends_a_run_that_waits_for_a_silent_pipe(tmp_path: Path) ->
     process.communicate()
 
 
-def test_two_runs_may_share_a_store_and_pay_for_a_question_at_most_once_each(tmp_path: Path, critic_server: StartServer) -> None:
+def test_two_runs_may_share_a_store_and_pay_for_a_question_at_most_once_each(
+    tmp_path: Path, critic_server: StartServer
+) -> None:
     server = critic_server(faults=["latency:1:0.02"])
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:
@@ -134,21 +142,34 @@ def test_two_runs_may_share_a_store_and_pay_for_a_question_at_most_once_each(tmp
     assert 200 <= server.stats()["requests"] <= 400
 
 
-def test_a_second_run_on_the_same_output_is_refused_while_the_first_writes_it(tmp_path: Path, critic_server: StartServer) -> None:
+def test_a_second_run_on_the_same_output_is_refused_while_the_first_writes_it(
+    tmp_path: Path, critic_server: StartServer
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(50))
     server = critic_server(faults=["latency:1:0.1"])
     first = start(tmp_path, server)
     wait_until(server, 1)
-    second = subprocess.run(command(server), cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)), capture_output=True, text=True, check=False)
+    second = subprocess.run(
+        command(server),
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert second.returncode == 2
     assert "another run" in second.stderr
     assert first.wait(120) == 0
     assert len(read_lines(tmp_path / "labels.jsonl")) + len(read_lines(tmp_path / "labels.rest.jsonl")) == 50
 
 
-def test_what_could_not_be_read_is_kept_and_asked_again_only_on_request(tmp_path: Path, critic_server: StartServer) -> None:
+def test_what_could_not_be_read_is_kept_and_asked_again_only_on_request(
+    tmp_path: Path, critic_server: StartServer
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(5))
-    (tmp_path / "script.jsonl").write_text(json.dumps({"match": "", "content": "I like them both in their own way."}) + "\n")
+    (tmp_path / "script.jsonl").write_text(
+        json.dumps({"match": "", "content": "I like them both in their own way."}) + "\n"
+    )
     server = critic_server(script=tmp_path / "script.jsonl")
     allow = ("--max-failed", "100%")
     assert start(tmp_path, server, *allow).wait(60) == 0
@@ -161,7 +182,9 @@ def test_what_could_not_be_read_is_kept_and_asked_again_only_on_request(tmp_path
 
 
 @pytest.mark.parametrize("fault", ["length", "filter", "empty", "null-content"])
-def test_an_answer_that_is_none_is_not_kept_and_is_asked_again_by_the_next_run(tmp_path: Path, critic_server: StartServer, fault: str) -> None:
+def test_an_answer_that_is_none_is_not_kept_and_is_asked_again_by_the_next_run(
+    tmp_path: Path, critic_server: StartServer, fault: str
+) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(3))
     server = critic_server(faults=[fault])
     assert start(tmp_path, server, "--max-failed", "100%").wait(60) == 0

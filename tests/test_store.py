@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -235,16 +236,23 @@ def test_what_was_learnt_about_an_endpoint_is_remembered(path: Path):
         assert store.learnt("http://there", "m") == {}
 
 
+def test_what_was_learnt_about_a_model_can_be_forgotten(store: Store):
+    for endpoint, model in (("http://here", "m"), ("http://there", "m"), ("http://here", "n")):
+        store.learn(endpoint, model, {"rung": "text"})
+    store.forget("m")
+    assert store.learnt("http://here", "m") == store.learnt("http://there", "m") == {}
+    assert store.learnt("http://here", "n") == {"rung": "text"}
+
+
 def test_a_damaged_reply_is_none(store: Store, path: Path):
-    keys = [key_of(text) for text in "abcd"]
+    damaged = [b"garbage", b"", *(zlib.compress(text) for text in (b"{}", b"[]", b'["too", "few"]', b"not JSON"))]
+    keys = [key_of(str(number)) for number in range(len(damaged) + 1)]
     store.put([(key, ASKED, REPLY) for key in keys])
     with closing(sqlite3.connect(path)) as raw:
-        for key, body in zip(
-            keys, (b"garbage", b"x\x9c\x03\x00\x00\x00\x00\x01", b"x\x9c\x8b\x8e\x05\x00\x01"), strict=False
-        ):
+        for key, body in zip(keys[1:], damaged, strict=True):
             raw.execute("UPDATE replies SET body = ? WHERE key = ?", (body, key.digest))
         raw.commit()
-    assert list(store.find(keys)) == [keys[3].digest]
+    assert store.find(keys) == {keys[0].digest: REPLY}
 
 
 def foreign(path: Path) -> None:
@@ -294,6 +302,24 @@ def test_what_was_set_aside_before_stays(path: Path):
         Store(path).close()
     assert (path.parent / "replies.sqlite.aside-1").read_text() == "first"
     assert (path.parent / "replies.sqlite.aside-2").read_text() == "second"
+
+
+def test_what_a_file_has_not_yet_taken_in_is_set_aside_with_it(path: Path):
+    of_another_version(path)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TABLE later (x TEXT)")
+        raw.commit()
+        Store(path).close()
+    with closing(sqlite3.connect(path.with_name("replies.sqlite.aside-1"))) as raw:
+        assert raw.execute("SELECT count(*) FROM later").fetchone() == (0,)
+
+
+def test_who_only_wants_to_look_sets_nothing_aside(path: Path):
+    of_another_version(path)
+    with pytest.raises(StoreError, match="version 99") as caught:
+        Store(path, begin=False)
+    assert "\n" not in str(caught.value)
+    assert not list(path.parent.glob("*aside*"))
 
 
 def test_an_empty_file_becomes_a_store(path: Path):

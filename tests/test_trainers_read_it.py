@@ -24,7 +24,7 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets.disable_progress_bars()
 
 
-def loaded(path: Path, cache: Path) -> Any:
+def loaded(path: Path, cache: Path) -> Any:  # noqa: ANN401 - a dataset, which has no types
     return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(cache))
 
 
@@ -42,7 +42,9 @@ def dialogue(number: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("pairs", [some_pairs(8), [dialogue(n) for n in range(8)]], ids=["strings", "messages"])
-def test_labels_from_a_pipe_are_a_preference_dataset_for_dpo_and_kto(aifeedback: Command, tmp_path: Path, pairs: list[dict[str, Any]]) -> None:
+def test_labels_from_a_pipe_are_a_preference_dataset_for_dpo_and_kto(
+    aifeedback: Command, tmp_path: Path, pairs: list[dict[str, Any]]
+) -> None:
     ended = aifeedback("label", "--critic", "builtin", stdin="".join(json.dumps(pair) + "\n" for pair in pairs))
     assert ended.code == 0, ended.err
     (tmp_path / "labels.jsonl").write_text(ended.out)
@@ -62,8 +64,19 @@ def test_a_large_file_whose_oddities_stand_in_the_last_rows_still_loads(aifeedba
     pairs = some_pairs(13_000)
     for pair in pairs:
         pair["response_a"] += filler
-    odd = {"gold": "a", "votes": ["a", "a", "b"], "reference": "r", "model_a": "m", "score": 1.5, "tags": [1, "x", None], "more": {"deep": {"er": [{}]}}}
-    write_lines(tmp_path / "pairs.jsonl", pairs + [pair | odd | {"id": f"odd-{number}"} for number, pair in enumerate(some_pairs(3))])
+    odd = {
+        "gold": "a",
+        "votes": ["a", "a", "b"],
+        "reference": "r",
+        "model_a": "m",
+        "score": 1.5,
+        "tags": [1, "x", None],
+        "more": {"deep": {"er": [{}]}},
+    }
+    write_lines(
+        tmp_path / "pairs.jsonl",
+        pairs + [pair | odd | {"id": f"odd-{number}"} for number, pair in enumerate(some_pairs(3))],
+    )
     ended = aifeedback("label", "pairs.jsonl", "--critic", "builtin", "-o", "labels.jsonl", "--explain", "none")
     assert ended.code == 0, ended.err
     assert (tmp_path / "labels.jsonl").stat().st_size > 15_000_000
@@ -76,7 +89,10 @@ def test_a_large_file_whose_oddities_stand_in_the_last_rows_still_loads(aifeedba
 
 def test_meta_that_changes_its_shape_is_told_and_loads_as_text(aifeedback: Command, tmp_path: Path) -> None:
     pairs = some_pairs(4)
-    write_lines(tmp_path / "pairs.jsonl", [pair | {"extra": value} for pair, value in zip(pairs, [1, "text", {"a": 1}, [None]], strict=True)])
+    write_lines(
+        tmp_path / "pairs.jsonl",
+        [pair | {"extra": value} for pair, value in zip(pairs, [1, "text", {"a": 1}, [None]], strict=True)],
+    )
     ended = aifeedback("label", "pairs.jsonl", "--critic", "builtin", "-o", "kept.jsonl")
     assert ended.err.count("--meta text") == 1
     ended = aifeedback("label", "pairs.jsonl", "--critic", "builtin", "--meta", "text", "-o", "text.jsonl")

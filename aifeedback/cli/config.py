@@ -103,7 +103,8 @@ def _from_file(config: Config, flag: Flag, value: object) -> object:
     """A value as click takes it: lists where several are meant; a path counts from the file's own folder."""
     if flag.multiple:
         if isinstance(value, dict):
-            return [f"{key}={item}" for key, item in value.items()]
+            between = ":" if flag.parameter == "header" else "="
+            return [f"{key}{between}{item}" for key, item in value.items()]
         return value if isinstance(value, list) else [value]
     if isinstance(value, dict | list):
         import json

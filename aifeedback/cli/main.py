@@ -150,7 +150,9 @@ def run(arguments: Sequence[str]) -> int:
         code = app(args=hoisted, prog_name="aifeedback", standalone_mode=False)
     except AifeedbackError as error:
         if screen.debug:
-            raise
+            import traceback
+
+            screen.line(traceback.format_exc().rstrip())
         screen.error(str(error))
         return 2
     except _ClickError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import socket
 import ssl
 import time
 import zlib
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
+from aiohttp.connector import AddrInfoType
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
 from aifeedback import __version__
@@ -61,7 +63,9 @@ class Http:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=self._connections + 8, keepalive_timeout=60, ttl_dns_cache=60)
+        connector = aiohttp.TCPConnector(
+            limit=self._connections + 8, keepalive_timeout=60, ttl_dns_cache=60, socket_factory=_socket
+        )
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -98,6 +102,21 @@ class Http:
             # Its own traceback may hold the URL, and that a key.
             raise _named(error) from None
         return HttpResponse(response.status_code, response.headers, body)
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    """A socket that notices when the other side is not there: a host that is gone, a full queue of new connections.
+
+    What was sent and is not even acknowledged after 10 s was never received: to send it again costs nobody anything,
+    while an answer that takes its time is waited for as long as the request may take.
+    """
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_USER_TIMEOUT", 10_000)):
+        if hasattr(socket, name):  # not everywhere
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    return made
 
 
 async def _read(response: httpx2.Response) -> bytes:

@@ -7,14 +7,14 @@ import contextlib
 import time
 from collections import deque
 
-_START = 64
+_START = 16
 _BACK_OFF = 0.7
 
 
 class Pace:
     """A number of slots that adapts to one endpoint.
 
-    It starts at min(ceiling, 64), doubles with each clean round trip, shrinks once a round trip on a push-back, and
+    It starts at min(ceiling, 16), gently enough for a small server, doubles with each clean round trip, shrinks once a round trip on a push-back, and
     from then on grows by one a round trip (additive increase, multiplicative decrease: Chiu & Jain 1989). What the
     endpoint says about waiting holds for all slots at once. `rpm` spaces starts evenly.
     """
@@ -99,7 +99,8 @@ class Pace:
     async def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until the run is over."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
 
     def close(self) -> None:
         """The run is over: nobody waits any more."""
