@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from aifeedback.critics import Critic
 from aifeedback.endpoints.pace import Pace
 from aifeedback.errors import Away, BudgetSpent, Busy, CriticGone, GiveUp, Hiccup, StopRun
+from aifeedback.keys import Asked, Key, Keys
 from aifeedback.records import Question, Reply, Status, Usage
-from aifeedback.store import Asked, Key, Keys, Store
+from aifeedback.store import Store
 
 Settle = Callable[[Reply | GiveUp], None]
 """Hears what became of a question: the reply, complete or not, or why there is none."""

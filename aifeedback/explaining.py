@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from aifeedback.files import Reader
 from aifeedback.job import Job
+from aifeedback.keys import Asked, Key, Keys
 from aifeedback.lanes import asked_of
 from aifeedback.records import Pair
 from aifeedback.rows import identical
-from aifeedback.store import Asked, Key, Keys, Row, Store
+from aifeedback.store import Row, Store
 
 
 def explanations(job: Job, store: Store, *, environment: Mapping[str, str], line: int = 0) -> Iterator[tuple[str, str]]:

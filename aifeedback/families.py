@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Panickssery et al. 2024 (arXiv:2404.13076): critics recognise and favour their own family's text.
 _FAMILIES = {
@@ -23,6 +24,7 @@ _FAMILIES = {
 _PATTERNS = {family: re.compile(rf"(?:^|[^a-z])(?:{pattern})") for family, pattern in _FAMILIES.items()}
 
 
+@lru_cache(maxsize=4096)
 def family(model: str) -> str:
     """The family of a model by its name, e.g. `openai` for `azure/gpt-5-mini`; `""` where the name tells nothing.
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from aifeedback.asking import Asking, AskingSettings, Counts, Lane
 from aifeedback.errors import AifeedbackError, GiveUp, StopRun, TemplateError
+from aifeedback.keys import Asked
 from aifeedback.reading_ahead import read_ahead
 from aifeedback.reconcile import IDENTICAL, reconcile, without_asking
 from aifeedback.records import Invalid, Label, Pair, Question, Reply, Status, Verdict, as_p_a
 from aifeedback.rows import identical
 from aifeedback.settings import AskSettings, ReconcileSettings
-from aifeedback.store import Asked, Store
+from aifeedback.store import Store
 from aifeedback.templates import Renderer
 from aifeedback.verdicts import read_verdict
 

@@ -10,8 +10,9 @@ from aifeedback.asking import Lane
 from aifeedback.critics import Critic
 from aifeedback.endpoints.address import EndpointSettings, resolve, without_secrets
 from aifeedback.endpoints.pace import Pace
+from aifeedback.keys import Asked
 from aifeedback.settings import AskSettings
-from aifeedback.store import Asked, Store
+from aifeedback.store import Store
 
 BUILTIN = "builtin"
 

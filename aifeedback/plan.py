@@ -9,10 +9,11 @@ from contextlib import closing
 from aifeedback.errors import TemplateError
 from aifeedback.files import Reader
 from aifeedback.job import Job, usable
+from aifeedback.keys import Keys
 from aifeedback.lanes import asked_of
 from aifeedback.records import Invalid, Question, Status
 from aifeedback.rows import Shaper, identical
-from aifeedback.store import Keys, Store
+from aifeedback.store import Store
 
 # English runs at about four bytes a token; other scripts at fewer, so their figure is an upper bound.
 _BYTES_A_TOKEN = 4

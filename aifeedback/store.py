@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 import sys
@@ -19,7 +18,8 @@ import orjson
 
 from aifeedback.errors import StoreError
 from aifeedback.jsontext import dumps, loads
-from aifeedback.records import Question, Reply, Usage, text_of
+from aifeedback.keys import Asked, Key
+from aifeedback.records import Reply, Usage
 
 _ELSEWHERE = "Choose another place with --store, or use --no-store."
 _APPLICATION_ID = 0x61696662  # "aifb"
@@ -32,61 +32,6 @@ CREATE TABLE replies (
 ) WITHOUT ROWID;
 CREATE TABLE learnt (endpoint TEXT NOT NULL, model TEXT NOT NULL, features TEXT NOT NULL, PRIMARY KEY (endpoint, model));
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Whom a run asks and with what, as far as it decides the reply; all of it is part of the key, `context` is not.
-
-    `endpoint`: its URL without credentials, or the id that the user gave it. `parameters`: what the user asked for,
-    never what the endpoint's quirks made of it. `context`: the template and criteria, for `store explain`.
-    """
-
-    endpoint: str
-    model: str
-    parameters: Mapping[str, object]
-    context: Mapping[str, str]
-
-    def facets(self) -> str:
-        """Everything as canonical JSON."""
-        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Where a question's reply is kept, and the parts by which a near miss is explained."""
-
-    digest: bytes
-    messages: bytes
-    pair: bytes
-    sample: int
-
-
-class Keys:
-    """Makes the keys of one run's questions to one critic; what is the same for all of them is hashed once."""
-
-    def __init__(self, asked: Asked) -> None:
-        head = orjson.dumps([asked.endpoint, asked.model, asked.parameters], option=orjson.OPT_SORT_KEYS)
-        self._head = hashlib.blake2b(head, digest_size=16)
-
-    def key(self, question: Question) -> Key:
-        """The key of `question`: a hash of the messages, the model, the parameters, the endpoint and the sample."""
-        messages = hashlib.blake2b(digest_size=16)
-        for message in question.messages:
-            content = message.content.encode()
-            messages.update(b"%d %s %d " % (len(message.role), message.role.encode(), len(content)))
-            messages.update(content)
-        digest = self._head.copy()
-        digest.update(messages.digest() + question.sample.to_bytes(4, "big"))
-        return Key(digest.digest(), messages.digest(), pair_hash(question), question.sample)
-
-
-def pair_hash(question: Question) -> bytes:
-    """The same for all questions about the same content, whatever the template, the order or the critic."""
-    pair = question.pair
-    sides = sorted((text_of(pair.response_a), text_of(pair.response_b)))
-    text = "\0".join((text_of(pair.prompt), *sides))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +126,12 @@ class Store:
 
     def put(self, entries: Iterable[tuple[Key, Asked, Reply]]) -> None:
         """Keep all of `entries` in one transaction: when this returns they survive a killed process."""
-        packed = [(key, asked.facets(), _pack(reply)) for key, asked, reply in entries]
+        texts: dict[int, str] = {}  # a run has one Asked for each critic: each is written out once
+        packed = []
+        for key, asked, reply in entries:
+            if id(asked) not in texts:
+                texts[id(asked)] = asked.facets()
+            packed.append((key, texts[id(asked)], _pack(reply)))
         now = time.time()
         with self._using() as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import os
 import socket
 import ssl
 import time
@@ -57,7 +58,7 @@ class Http:
             "user-agent": b"aifeedback/" + __version__.encode(),
             "accept-encoding": b"gzip, deflate",
         }
-        self._headers = [(name.encode("ascii"), value) for name, value in (ours | given).items()]
+        self._headers = httpx2.Headers([(name.encode("ascii"), value) for name, value in (ours | given).items()])
         self._connections = connections
         self._transport: AiohttpTransport | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -86,9 +87,9 @@ class Http:
     async def post(self, content: bytes, timeout_s: float) -> HttpResponse:
         """The whole of one request within `timeout_s`. Raises Away or Hiccup; redirects are not followed."""
         assert self._transport is not None, "used outside its context"
-        request = httpx2.Request(
-            "POST", self._url, headers=[*self._headers, (b"Content-Length", b"%d" % len(content))], content=content
-        )
+        request = httpx2.Request("POST", self._url, headers=self._headers, stream=httpx2.ByteStream(content))
+        request.read()
+        request.headers.encoding = "ascii"  # known: else it is found out by decoding each header, twice a request
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._transport.handle_async_request(request)
@@ -122,6 +123,7 @@ def _socket(address: AddrInfoType) -> socket.socket:
 async def _read(response: httpx2.Response) -> bytes:
     pieces: list[bytes] = []
     size = 0
+    response.headers.encoding = "iso-8859-1"  # likewise; this one fits all bytes
     inflate = _inflater(response.headers.get("content-encoding", ""))
     async for chunk in response.stream:  # type: ignore[union-attr] # always an async stream here
         piece = inflate.decompress(chunk, MAX_BODY + 1) if inflate else chunk
@@ -154,7 +156,8 @@ def _named(error: BaseException) -> Away | Hiccup:
     if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return Away(f"the proxy does not answer: {text}")
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return Away(f"nobody answers: {text}")
+        number = cause.os_error.errno
+        return Away(f"nobody answers: {os.strerror(number) if number else text}")
     if isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionResetError | aiohttp.ClientOSError):
         return Hiccup(f"the connection was lost: {text}")
     if isinstance(cause, zlib.error):
