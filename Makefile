@@ -32,6 +32,7 @@ label: $(VENV)/.installed ## Label examples/pairs.jsonl with the built-in critic
 	@mkdir -p $(OUT)
 	$(BIN)/aifeedback label examples/pairs.jsonl --critic builtin --store $(OUT)/replies.sqlite -o $(OUT)/labels.jsonl --summary $(OUT)/summary.json
 	@echo "The labels lie in $(OUT)/labels.jsonl, what got none and why in $(OUT)/labels.rest.jsonl."
+	@echo "Next: source $(VENV)/bin/activate, and aifeedback label YOURS.jsonl --critic openai/gpt-5-mini -o labels.jsonl"
 
 test: $(VENV)/.developing ## Check format, lint, types, import contracts and run all tests
 	$(BIN)/ruff format --check .

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from aifeedback.asking import AskingSettings
 from aifeedback.critics import Critic
 from aifeedback.endpoints.address import EndpointSettings
 from aifeedback.errors import InputError, SettingsError
@@ -23,14 +22,12 @@ from aifeedback.lanes import CriticSettings, LaneSettings, check, open_lanes
 from aifeedback.prompt_library import find_criteria, find_template, read_examples
 from aifeedback.publish import rest_path
 from aifeedback.records import Invalid, Label, Order, Pair
-from aifeedback.settings import AskSettings, InputSettings, OnConflict, ReconcileSettings
+from aifeedback.settings import AskingSettings, AskSettings, InputSettings, OnConflict, ReconcileSettings
 from aifeedback.store import Store
-from aifeedback.summary import Tally
 
 AnyPair = Pair | Mapping[str, object]
 Orders = Literal["both", "ab", "ba"]
 
-_CHUNK = 64
 # Pairs that may be on their way while the caller is busy with a label: enough that one slow answer holds up nobody.
 _WINDOW = 8192
 
@@ -68,6 +65,14 @@ class Options:
     limit: int = 0
     seed: int = 0
     store: str | Path | None = ""
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for what is not among the choices."""
+        for name, choices in (("orders", ("both", "ab", "ba")), ("on_conflict", ("drop", "tie", "soft"))):
+            if getattr(self, name) not in choices:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}.")
+        if self.concurrency < 1:
+            raise SettingsError(f"concurrency is {self.concurrency}, and at least 1 is needed.")
 
     def critics(self) -> list[CriticSettings | Critic]:
         """Each critic, by settings or as the object that it is. Raises SettingsError where there is none."""
@@ -116,11 +121,14 @@ def label(pairs: Iterable[AnyPair], **options: Any) -> Iterator[Label | Invalid]
     """Label `pairs` and give each one's outcome, in input order, as soon as it and those before it are known.
 
     `pairs`: Pair objects or records in any of the six input forms. `options`: the fields of `Options`, e.g.
-    `critic="openai/gpt-5-mini"`. A record that is no usable pair comes out as Invalid, with the reason.
+    `critic="openai/gpt-5-mini"`. A Label's `status` is None where there is a winner, else it says why there is none; a
+    record that is no usable pair comes out as Invalid, whose `winner` is None too, with the reason.
 
     Raises SettingsError for wrong options; CriticGone or BudgetSpent, after the last outcome, where the run had to
     stop before its time: the pairs that nobody was asked about then have the status `unasked`.
     """
+    if isinstance(pairs, str | Path):
+        raise SettingsError("pairs is a path. Use label_file(path, output, ...), or read it yourself.")
     chosen = Options(**options)
     chosen.job()  # wrong options are told here, not at the first label
     return _in_a_thread(pairs, chosen)
@@ -130,7 +138,7 @@ async def label_async(pairs: Iterable[AnyPair], **options: Any) -> AsyncGenerato
     """`label` for use inside an event loop."""
     job = Options(**options).job()
     check(job.critics, os.environ)
-    outcomes = _Outcomes(job.critic_name)
+    outcomes = _Outcomes()
     with contextlib.closing(Store(job.store)) as store:
         async with open_lanes(
             job.critics, job.label_settings.ask, job.lane_settings,
@@ -172,8 +180,7 @@ def label_file(inputs: str | Sequence[str], output: str, **options: Any) -> Mapp
 class _Outcomes:
     """Outcomes on their way from the run to the caller, in input order."""
 
-    def __init__(self, critic: str) -> None:
-        self.tally = Tally(critic)
+    def __init__(self) -> None:
         self.room = threading.Semaphore(_WINDOW)
         self.over = threading.Event()
         self._arrived: asyncio.Queue[Label | Invalid | None] = asyncio.Queue()
@@ -183,21 +190,15 @@ class _Outcomes:
 
     def chunks(self, pairs: Iterable[AnyPair], settings: InputSettings) -> Iterator[list[Pair | Invalid]]:
         """Read in a thread; waits while too many outcomes have not been taken."""
-        chunk: list[Pair | Invalid] = []
         for number, pair in enumerate(pairs, start=1):
             for item in _usable(pair, settings, number):
                 self.room.acquire()
                 if self.over.is_set():
                     return
-                chunk.append(item)
-            if len(chunk) >= _CHUNK:
-                yield chunk
-                chunk = []
-        yield chunk
+                yield [item]
 
     def emit(self, position: int, outcome: Label | Invalid) -> None:
         """Take one outcome in."""
-        self.tally.add(outcome)
         self._waiting[position] = outcome
 
     def prepare(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from aifeedback.errors import TemplateError
 from aifeedback.files import Reader
 from aifeedback.job import Job
 from aifeedback.keys import Asked, Key, Keys
@@ -28,7 +29,12 @@ def explanations(job: Job, store: Store, *, environment: Mapping[str, str], line
     for pair in (item for chunk in reader.chunks() for item in chunk if isinstance(item, Pair)):
         if identical(pair) or (line and pair.line != line):
             continue
-        for question in renderer.questions(pair, ask.orders, ask.samples):
+        try:
+            questions = renderer.questions(pair, ask.orders, ask.samples)
+        except TemplateError as error:
+            yield f"{pair.file}, line {pair.line}, {pair.id}", f"not asked: {error}"
+            continue
+        for question in questions:
             for each, maker in zip(asked, keys, strict=True):
                 key = maker.key(question)
                 where = f"{pair.file}, line {pair.line}, {pair.id}, order {question.order}"

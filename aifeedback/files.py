@@ -58,6 +58,14 @@ class Reader:
         for path in self._paths:
             yield from self._items(path, self.hashes)
 
+    def all_hashes(self) -> dict[str, str]:
+        """`hashes`, and of files that were not read to their end too; a pipe's can't be known then."""
+        for path in self._paths:
+            if path not in self.hashes and path != STDIN and Path(path).is_file():
+                with open(path, "rb", buffering=0) as file:
+                    self.hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self.hashes
+
     def _items(self, path: str, hashes: dict[str, str]) -> Iterator[list[Pair | Invalid]]:
         name = "stdin" if path == STDIN else path
         number, begun = 0, False
@@ -74,6 +82,9 @@ class Reader:
                 items = self._read(line.removeprefix(_BOM) if number == 1 else line, name, number, first=not begun)
                 begun = begun or bool(items)
                 chunk += items
+                if len(chunk) >= _AT_ONCE:  # one line may be a thousand pairs
+                    yield chunk
+                    chunk = []
             if broken is not None:
                 chunk.append(Invalid(name, number + 1, _raw(broken.cut), broken.reason))
             if chunk:
@@ -256,6 +267,8 @@ def _hint(line: bytes) -> str:
     """A better word than the parser's for mistakes that are made often; `line` is the file's first."""
     if line.lstrip().startswith(b"["):
         return "the file is a JSON array, not one object a line. Convert it: jq -c '.[]' FILE."
+    if b"{" not in line and b'"' not in line[:1] and (b"," in line or b";" in line or b"\t" in line):
+        return "the file looks like a table (CSV), not one JSON object a line. Convert it first."
     if line.strip() == b"{":
         return "the file is JSON over several lines, not one object a line. Convert it: jq -c . FILE."
     return ""

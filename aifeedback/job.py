@@ -20,7 +20,7 @@ from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
 from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, open_lanes
 from aifeedback.ordered import Ordered, Row
 from aifeedback.publish import STDOUT, Output, check_distinct, open_output
-from aifeedback.records import Invalid, Label, Pair
+from aifeedback.records import Invalid, Label, Pair, Status
 from aifeedback.rows import Shaper, labelled_row, meta_shape, rest_row
 from aifeedback.settings import InputSettings, OutputSettings
 from aifeedback.store import Store
@@ -60,6 +60,11 @@ class Job:
         """What `store explain` says about a reply's question."""
         return {"template": self.template.label, "criteria": f"{self.criteria.name}@{self.criteria.digest}"}
 
+    def check_places(self) -> None:
+        """Raise SettingsError where an output is also an input, or another output."""
+        outputs = [("-o", self.output), ("--rest", self.rest), ("--summary", self.summary)]
+        check_distinct(self.inputs, [*outputs, ("--store", str(self.store or ""))])
+
     def renderer(self) -> Renderer:
         """The renderer of this job's questions."""
         return Renderer(self.template, self.criteria, self.examples, seed=self.label_settings.ask.seed)
@@ -88,10 +93,7 @@ async def run_job(
     """
     started = time.monotonic()
     check(job.critics, environment)
-    check_distinct(
-        job.inputs,
-        [("-o", job.output), ("--rest", job.rest), ("--summary", job.summary), ("--store", str(job.store or ""))],
-    )
+    job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
     with contextlib.closing(Store(job.store, note=note)) as store, _outputs(job, note) as outputs:
@@ -116,12 +118,17 @@ async def run_job(
             )
             watch(labeling.progress, outputs.tally)
             outcome = await labeling.run(usable(reader, job.inputs))
-        if isinstance(outcome.stopped, CriticGone) and not outcome.counts.answered + outcome.counts.from_store:
+        if isinstance(outcome.stopped, CriticGone) and not outcome.heard:
             raise outcome.stopped
+        if outputs.tally.statuses[Status.INVALID] == outputs.tally.read:
+            reason = next(iter(outputs.tally.reasons), "")
+            raise InputError(f"none of the {outputs.tally.read} pairs can be labelled; the first: {reason}")
         summary = _summary(job, outputs.tally, outcome, reader, time.monotonic() - started)
         outputs.finish(summary)
         if BUILTIN in job.critic_name.split("+"):
-            note("builtin looks at surface features only: it is there to try the tool, and a real critic must beat it.")
+            note(
+                "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
+            )
     return JobResult(summary, outputs.tally, outcome.stopped)
 
 
@@ -259,7 +266,7 @@ def _outputs(job: Job, note: Callable[[str], None]) -> Iterator[_Outputs]:
 
 
 def _summary(job: Job, tally: Tally, outcome: Outcome, reader: Reader, seconds: float) -> dict[str, object]:
-    counts = outcome.counts
+    counts = outcome.spending
     return {
         **tally.counts(),
         "requests": {"sent": counts.sent, "retried": counts.retried, "from_store": counts.from_store},
@@ -296,5 +303,5 @@ def _manifest(job: Job, outcome: Outcome, reader: Reader) -> dict[str, object]:
             "min_preference": reconcile.min_preference,
         },
         "seed": ask.seed,
-        "inputs": dict(reader.hashes),
+        "inputs": reader.all_hashes(),
     }

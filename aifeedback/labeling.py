@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from aifeedback.asking import Asking, AskingSettings, Counts, Lane
+from aifeedback.asking import Asking, Settle
 from aifeedback.errors import AifeedbackError, GiveUp, StopRun, TemplateError
 from aifeedback.keys import Asked
+from aifeedback.lane import Lane
 from aifeedback.reading_ahead import read_ahead
 from aifeedback.reconcile import IDENTICAL, reconcile, without_asking
 from aifeedback.records import Invalid, Label, Pair, Question, Reply, Status, Verdict, as_p_a
 from aifeedback.rows import identical
-from aifeedback.settings import AskSettings, ReconcileSettings
+from aifeedback.settings import AskingSettings, AskSettings, ReconcileSettings
+from aifeedback.spending import Spending
 from aifeedback.store import Store
 from aifeedback.templates import Renderer
 from aifeedback.verdicts import read_verdict
 
+Submission = tuple[int, Question, Settle]
 Emit = Callable[[int, Label | Invalid], None]
 """Takes the outcome of the input position (from 0), in whatever order they come."""
+
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +47,17 @@ class Progress:
     read: int = 0
     settled: int = 0
     input_done: bool = False
-    counts: Counts = field(default_factory=Counts)
+    spending: Spending = field(default_factory=Spending)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: `stopped` is why it did before its time."""
+    """How a run ended: `stopped` is why it did before its time, `heard` whether any answer came at all."""
 
-    counts: Counts
+    spending: Spending
     asked: Sequence[Asked]
-    served_by: Mapping[str, int]
+    served_by: AbstractSet[str]
+    heard: bool
     stopped: StopRun | None
 
 
@@ -82,7 +89,7 @@ class Labeling:
         self._publish = publish
         self._accept = accept
         self._asking = Asking(lanes, store, settings.asking, reask=self._asks_again)
-        self.progress.counts = self._asking.counts
+        self.progress.spending = self._asking.spending
 
     def _asks_again(self, question: Question, reply: Reply) -> bool:
         return self._settings.reask_unparsed and read_verdict(reply, question.format).status is Status.UNPARSED
@@ -99,16 +106,15 @@ class Labeling:
                 over.set()
                 self._asking.commit_due.set()
                 await publishing
-        except* AifeedbackError as errors:
+        except BaseExceptionGroup as errors:  # what one of the tasks met is what the caller hears of
             raise _first(errors) from errors
-        except* BrokenPipeError as errors:
-            raise BrokenPipeError from errors
         finally:
             # Whatever ended the run: what was answered has been paid for.
             with contextlib.suppress(AifeedbackError):
                 await self._asking.commit()
+        asking = self._asking
         return Outcome(
-            self._asking.counts, [lane.asked for lane in self._lanes], self._asking.served_by, self._asking.stopped
+            asking.spending, [lane.asked for lane in self._lanes], asking.served_by, asking.heard, asking.stopped
         )
 
     async def _keep_publishing(self, over: asyncio.Event) -> None:
@@ -127,23 +133,23 @@ class Labeling:
 
     async def _feed(self, chunks: Iterator[Sequence[Pair | Invalid]]) -> None:
         """Read on while earlier questions are answered; the queues, not the slowest pair, hold the reading back."""
-        position = 0
-        async for chunk in read_ahead(chunks):
-            if self._settings.limit:
-                chunk = chunk[: self._settings.limit - position]
-            block: list[tuple[int, Question, Callable[[Reply | GiveUp], None]]] = []
-            for item in chunk:
-                block += self._questions(position, item)
-                position += 1
-            self.progress.read = position
-            await self._asking.submit(block)
-            if self._settings.limit and position >= self._settings.limit:
+        position, limit = 0, self._settings.limit
+        async for arrived in read_ahead(chunks):
+            items = [item for chunk in arrived for item in chunk]
+            if limit:
+                items = items[: limit - position]
+            for start in range(0, len(items), _AT_ONCE):
+                block: list[Submission] = []
+                for item in items[start : start + _AT_ONCE]:
+                    block += self._questions(position, item)
+                    position += 1
+                self.progress.read = position
+                await self._asking.submit(block)
+            if limit and position >= limit:
                 break
         self.progress.input_done = True
 
-    def _questions(
-        self, position: int, item: Pair | Invalid
-    ) -> Iterator[tuple[int, Question, Callable[[Reply | GiveUp], None]]]:
+    def _questions(self, position: int, item: Pair | Invalid) -> Iterator[Submission]:
         """What must be asked about one input position; nothing where its outcome is already clear."""
         settled = item if isinstance(item, Invalid) else self._without_asking(item)
         questions: list[Question] = []
@@ -217,9 +223,8 @@ def verdict(critic: str, question: Question, outcome: Reply | GiveUp) -> Verdict
     )  # fmt: skip
 
 
-def _first(errors: BaseExceptionGroup[AifeedbackError]) -> AifeedbackError:
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     first: BaseException = errors
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    assert isinstance(first, AifeedbackError), "the group holds only such"
     return first

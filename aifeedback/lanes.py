@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from aifeedback.asking import Lane
 from aifeedback.critics import Critic
 from aifeedback.endpoints.address import EndpointSettings, resolve, without_secrets
 from aifeedback.endpoints.pace import Pace
+from aifeedback.errors import SettingsError
 from aifeedback.keys import Asked
+from aifeedback.lane import Lane
 from aifeedback.settings import AskSettings
 from aifeedback.store import Store
 
@@ -75,6 +76,12 @@ async def open_lanes(
 
 def check(critics: Sequence[CriticSettings | Critic], environment: Mapping[str, str]) -> None:
     """Raises SettingsError for a critic that can't be asked as it is named: before anything else is done."""
+    names = [critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name for critic in critics]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(
+                f"two critics are called {name}, and their verdicts could not be told apart. Name each once."
+            )
     for critic in critics:
         if isinstance(critic, CriticSettings) and critic.endpoint.critic != BUILTIN:
             resolve(critic.endpoint, environment)
@@ -138,7 +145,9 @@ async def _endpoint(
 
     def learnt(features: Features, said: str) -> None:
         store.learn(address.identity, address.model, features.as_dict())
-        note(f"{address.provider}/{address.model} refused a parameter ({said}); asked without it from now on.")
+        note(
+            f"{address.provider}/{address.model} refused a parameter ({said}) and is asked in another way from now on."
+        )
 
     endpoint = EndpointCritic(
         address,

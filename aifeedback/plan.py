@@ -20,7 +20,8 @@ _BYTES_A_TOKEN = 4
 
 
 def plan(job: Job, *, environment: Mapping[str, str]) -> str:
-    """The plan as text. Raises what the job itself would raise before its first question."""
+    """The plan as text. Raises what the job itself would raise before its first question, but needs no key."""
+    job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
     asked = [asked_of(critic, job.label_settings.ask, environment, job.context) for critic in job.critics]
@@ -30,7 +31,7 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
     seen: set[bytes] = set()
     shown: Question | None = None
     # Only a store that is there already can hold anything, and a plan leaves nothing behind.
-    with closing(Store(job.store if job.store and job.store.exists() else None)) as store:
+    with closing(Store(job.store if job.store and job.store.exists() else None, begin=False)) as store:
         for chunk in usable(reader, job.inputs):
             for item in chunk:
                 if job.label_settings.limit and counts["pairs"] >= job.label_settings.limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -176,6 +177,8 @@ def _locked(stream: BinaryIO) -> bool:
 
 
 def _unwritable(path: str, error: OSError) -> OutputError:
+    if error.errno == errno.ENOENT:
+        return OutputError(f"{path} can't be written: its folder is not there. Create it, or choose another place.")
     return OutputError(
         f"{path} can't be written: {error.strerror or error}. Make room or choose another place, and run the same command again: no reply is lost."
     )

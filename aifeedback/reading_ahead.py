@@ -14,8 +14,8 @@ _AHEAD = 8
 T = TypeVar("T")
 
 
-async def read_ahead(items: Iterator[T]) -> AsyncIterator[T]:
-    """The items, at most 8 of them read before they are wanted. Raises what `items` raises.
+async def read_ahead(items: Iterator[T]) -> AsyncIterator[list[T]]:
+    """The items, as many at a time as have come, at most 8 read before they are wanted. Raises what `items` raises.
 
     The thread is a daemon: where it waits for a pipe that says nothing, nobody waits for it.
     """
@@ -43,11 +43,19 @@ async def read_ahead(items: Iterator[T]) -> AsyncIterator[T]:
 
     threading.Thread(target=pump, name=THREAD_NAME, daemon=True).start()
     try:
-        while (item := await arrived.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            room.release()
-            yield item[0]
+        while True:
+            come = [await arrived.get()]
+            while not arrived.empty():
+                come.append(arrived.get_nowait())
+            here = [item[0] for item in come if isinstance(item, tuple)]
+            if here:
+                room.release(len(here))
+                yield here
+            last = come[-1]
+            if isinstance(last, BaseException):
+                raise last
+            if last is None:
+                return
     finally:
         over.set()
         room.release()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 
 from aifeedback.records import PA, Label, Order, Pair, Status, Verdict
 from aifeedback.settings import ReconcileSettings
 
 IDENTICAL = "identical responses"
 
+_MILLION = 1_000_000
+_HALF = Fraction(1, 2)
+
 # With several things missing, the one that the next run of the same command can mend comes first.
+# A label from some of its samples would be another one after the next run.
+_MAY_COME_YET = (Status.UNASKED, Status.FAILED)
 _MISSING_FIRST = (Status.UNASKED, Status.FAILED, Status.REFUSED, Status.TOO_LONG, Status.UNPARSED)
 
 
@@ -21,16 +28,18 @@ def reconcile(pair: Pair, verdicts: Sequence[Verdict], settings: ReconcileSettin
     Opposite decisions of the two orders are a conflict, never a tie: they measure position bias.
     """
     groups = _by_order_and_critic(verdicts)
-    order_p_a = {order: _mean(means) for order, critics in groups.items() if (means := _means(critics)) is not None}
+    means = {order: mean for order, critics in groups.items() if (mean := _order_mean(critics)) is not None}
+    order_p_a = {order: _rounded(mean) for order, mean in means.items()}
     missing = _missing(groups)
     if missing is not None:
         return Label(
             pair, missing.status or Status.FAILED, missing.why, None, order_p_a, agreed=False, verdicts=tuple(verdicts)
         )
-    p_a = _mean(order_p_a.values())
+    p_a = _rounded(_mean(list(means.values())))
     decisions = {_side(p) for p in order_p_a.values()}
     agreed = len(order_p_a) == 2 and len(decisions) == 1
-    status, reason = _decide(p_a, decisions, settings)
+    split = any(verdict.p_a not in {None, 0.5} for verdict in verdicts)
+    status, reason = _decide(p_a, decisions, settings, split=split)
     return Label(pair, status, reason, p_a, order_p_a, agreed=agreed, verdicts=tuple(verdicts))
 
 
@@ -39,14 +48,14 @@ def without_asking(pair: Pair, status: Status, reason: str) -> Label:
     return Label(pair, status, reason, None, {}, agreed=False, verdicts=())
 
 
-def _decide(p_a: PA, decisions: set[int], settings: ReconcileSettings) -> tuple[Status | None, str]:
+def _decide(p_a: PA, decisions: set[int], settings: ReconcileSettings, *, split: bool) -> tuple[Status | None, str]:
     conflict = {-1, 1} <= decisions
     if conflict and settings.on_conflict == "tie":
         return Status.TIE, "the two orders disagree; counted as a tie"
     if conflict and (settings.on_conflict == "drop" or p_a == 0.5):
         return Status.CONFLICT, "the two orders disagree"
     if p_a == 0.5:
-        return Status.TIE, "the critic sees no difference"
+        return Status.TIE, "the verdicts cancel each other out" if split else "the critic sees no difference"
     preference = max(p_a, round(1.0 - p_a, 6))
     if preference < settings.min_preference:
         return Status.WEAK, f"preference {preference} is below {settings.min_preference}"
@@ -66,29 +75,35 @@ def _missing(groups: Mapping[Order, Mapping[str, Sequence[Verdict]]]) -> Verdict
         verdict
         for critics in groups.values()
         for asked in critics.values()
-        if all(each.p_a is None for each in asked)
         for verdict in asked
+        if verdict.status in _MAY_COME_YET or all(each.p_a is None for each in asked)
     ]
-    return min(silent, key=lambda verdict: _MISSING_FIRST.index(verdict.status or Status.FAILED), default=None)
+    known = [
+        verdict if verdict.status in _MISSING_FIRST else replace(verdict, status=Status.FAILED) for verdict in silent
+    ]
+    return min(known, key=lambda verdict: _MISSING_FIRST.index(verdict.status or Status.FAILED), default=None)
 
 
-def _means(critics: Mapping[str, Sequence[Verdict]]) -> list[PA] | None:
-    """Each critic's mean over its readable samples; None if one of them has none."""
+def _order_mean(critics: Mapping[str, Sequence[Verdict]]) -> Fraction | None:
+    """The mean over critics of the mean over each one's readable samples; None if one of them has none."""
     means = []
     for asked in critics.values():
-        readable = [verdict.p_a for verdict in asked if verdict.p_a is not None]
+        readable = [Fraction(round(verdict.p_a * _MILLION), _MILLION) for verdict in asked if verdict.p_a is not None]
         if not readable:
             return None
         means.append(_mean(readable))
-    return means
+    return _mean(means)
 
 
-def _mean(values: Iterable[PA]) -> PA:
-    """Mean to 6 digits, in whole millionths around 0.5, so that exchanging a and b mirrors it exactly."""
-    distances = [round(value * 1_000_000) - 500_000 for value in values]
-    total = sum(distances)
-    rounded = (2 * abs(total) + len(distances)) // (2 * len(distances))
-    return PA((500_000 + (rounded if total > 0 else -rounded)) / 1_000_000)
+def _mean(values: Sequence[Fraction]) -> Fraction:
+    return values[0] if len(values) == 1 else sum(values, start=Fraction()) / len(values)
+
+
+def _rounded(p: Fraction) -> PA:
+    """To 6 digits, once, and around 0.5, so that exchanging a and b mirrors it exactly."""
+    distance = abs(p - _HALF) * _MILLION
+    whole = (2 * distance.numerator + distance.denominator) // (2 * distance.denominator)
+    return PA((_MILLION // 2 + (whole if p > _HALF else -whole)) / _MILLION)
 
 
 def _side(p_a: PA) -> int:

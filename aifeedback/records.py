@@ -99,6 +99,19 @@ class Invalid:
     def winner(self) -> None:
         """As a label has one: none."""
 
+    @property
+    def preference(self) -> float:
+        """As a label has one: nothing is known."""
+        return 0.5
+
+    @property
+    def chosen(self) -> None:
+        """As a label has one: none."""
+
+    @property
+    def rejected(self) -> None:
+        """As a label has one: none."""
+
 
 @dataclass(frozen=True, slots=True)
 class VerdictFormat:

@@ -153,7 +153,7 @@ def _meta(pair: Pair, settings: OutputSettings) -> object:
     if settings.meta == "drop":
         return {}
     if settings.meta == "text":
-        return dumps(pair.meta, exact=pair.exact).decode() if pair.meta else ""
+        return dumps(pair.meta, exact=pair.exact).decode()
     return pair.meta
 
 

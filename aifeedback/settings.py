@@ -75,6 +75,19 @@ class AskSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AskingSettings:
+    """How long and how hard an answer is sought.
+
+    `patience_s`: how long an endpoint that is gone is waited for; None is 10 minutes, or 10 s for one that never
+    answered. `max_requests` 0 is no limit.
+    """
+
+    retries: int = 8
+    patience_s: float | None = None
+    max_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OutputSettings:
     """How labels are written."""
 

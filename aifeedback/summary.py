@@ -10,6 +10,9 @@ from aifeedback.families import family
 from aifeedback.measures import ClusteredRate, Interval, kappa, kappa_interval, wilson
 from aifeedback.records import PA, Invalid, Label, Order, Status, text_of
 
+_TROUBLE = (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.INVALID)
+_REASONS_KEPT = 1000
+
 
 @dataclass(slots=True)
 class Share:
@@ -48,11 +51,14 @@ class Tally:
     same_family: Share = field(default_factory=Share)
     right: Share = field(default_factory=Share)
     right_by_order: dict[Order, Share] = field(default_factory=lambda: {order: Share() for order in Order})
+    reasons: Counter[str] = field(default_factory=Counter[str])
     confusion: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
 
     def add(self, label: Label | Invalid) -> None:
         """Fold one pair in."""
         self.read += 1
+        if label.status in _TROUBLE:
+            self._add_trouble(label.reason)
         if isinstance(label, Invalid):
             self.statuses[Status.INVALID] += 1
             return
@@ -69,6 +75,11 @@ class Tally:
         )
         if label.pair.gold in {"a", "b"} and label.status not in {Status.UNASKED, Status.INVALID}:
             self._add_gold(label)
+
+    def _add_trouble(self, reason: str) -> None:
+        said = reason.partition(": ")[0][:120]
+        if said in self.reasons or len(self.reasons) < _REASONS_KEPT:
+            self.reasons[said] += 1
 
     def _add_labelled(self, label: Label) -> None:
         pair, a_wins = label.pair, label.winner == "a"
@@ -121,6 +132,9 @@ class Tally:
             "n": self.right.n,
             "accuracy": self.right.rate,
             "accuracy_ci": self.right.interval,
+            "accuracy_decided": round((self.confusion[0] + self.confusion[3]) / sum(self.confusion), 6)
+            if any(self.confusion)
+            else None,
             "accuracy_by_order": {order.value: share.rate for order, share in self.right_by_order.items()},
             "kappa": None if chance_corrected is None else round(chance_corrected, 6),
             "kappa_ci": kappa_interval(self.confusion),
@@ -129,9 +143,7 @@ class Tally:
     @property
     def troubled(self) -> int:
         """Pairs that `--max-failed` counts: failed, unparsed, too long or invalid."""
-        return sum(
-            self.statuses[status] for status in (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.INVALID)
-        )
+        return sum(self.statuses[status] for status in _TROUBLE)
 
 
 def _side(p_a: PA) -> int:

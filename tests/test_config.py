@@ -260,11 +260,23 @@ def test_a_flag_that_was_given_beats_the_table():
         "temperature": 0.5,
         "headers": {"A": "table", "B": "table"},
     }
-    given = frozenset({"critic", "base_url", "temperature"})
+    given = frozenset({"critic", "base_url", "temperature", "header"})
     critic = one("judge", table, base_url="http://flag/v1", headers=["A: flag"], given=given)
     assert (critic.endpoint.critic, critic.endpoint.base_url) == ("vllm/m", "http://flag/v1")
     assert critic.endpoint.headers == {"A": "flag", "B": "table"}
     assert critic.temperature is None
+
+
+def test_a_default_for_all_critics_does_not_beat_the_table():
+    critic = one("judge", {"critic": "vllm/m", "headers": {"A": "table"}}, headers=["A: default", "B: default"])
+    assert critic.endpoint.headers == {"A": "table", "B": "default"}
+
+
+def test_the_key_of_a_named_critic_does_not_follow_another_base_url():
+    table = {"critic": "vllm/m", "base_url": "http://table/v1", "api_key_env": "TABLE_KEY"}
+    assert one("judge", table).endpoint.api_key_env == "TABLE_KEY"
+    moved = one("judge", table, base_url="http://flag/v1", given=frozenset({"base_url"}))
+    assert (moved.endpoint.base_url, moved.endpoint.api_key_env) == ("http://flag/v1", "")
 
 
 def test_a_provider_and_model_may_be_a_name_of_its_own():

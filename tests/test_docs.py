@@ -114,7 +114,7 @@ def test_the_example_of_aifeedback_toml_is_read_without_complaint(aifeedback: Co
     (tmp_path / "pairs.jsonl").write_text('{"question": "q", "answer1": "x", "answer2": "y"}\n')
     ended = aifeedback("label", "pairs.jsonl", "--dry-run")
     assert ended.code == 0, ended.err
-    assert "vllm/judge-32b, asked by tags@" in ended.err
+    assert "vllm/judge-32b, asked by tags@" in ended.out
     named = tomllib.loads(example)["critics"]
     assert len(critics(list(named), EndpointFlags("", "", [], [], ""), named)) == 2
 
@@ -259,4 +259,4 @@ def test_the_ready_job_labels_with_flags_that_exist(aifeedback: Command, tmp_pat
     pairs_in(tmp_path)
     ended = aifeedback(*command[1].split(), "--dry-run")
     assert ended.code == 0, ended.err
-    assert "requests    8 " in ended.err
+    assert "requests    8 " in ended.out

@@ -279,8 +279,8 @@ def test_a_dry_run_asks_nobody_and_shows_a_prompt(
     server = critic_server()
     ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "--dry-run")
     assert ended.code == 0, ended.err
-    assert "requests    10" in ended.err
-    assert "Tell me about the number 0." in ended.err
+    assert "requests    10" in ended.out
+    assert "Tell me about the number 0." in ended.out
     assert server.stats()["requests"] == 0
     assert not (tmp_path / ".aifeedback").exists()
 

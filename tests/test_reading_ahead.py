@@ -20,8 +20,13 @@ from aifeedback.reading_ahead import THREAD_NAME, read_ahead
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T]) -> AsyncGenerator[T]:
-    return cast("AsyncGenerator[T]", read_ahead(items))
+async def ahead(items: Iterator[T]) -> AsyncGenerator[T]:
+    """One by one what `read_ahead` gives as many at a time as have come."""
+    async with aclosing(cast("AsyncGenerator[list[T]]", read_ahead(items))) as come:
+        async for several in come:
+            assert 1 <= len(several) <= 8
+            for item in several:
+                yield item
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -32,12 +37,12 @@ async def until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 1000])
 async def test_the_items_come_in_order(count: int):
-    assert [item async for item in read_ahead(iter(range(count)))] == list(range(count))
+    assert [item async for item in ahead(iter(range(count)))] == list(range(count))
 
 
 async def test_an_item_may_be_nothing_or_an_exception():
     items = [None, ValueError("an item, not raised"), ()]
-    assert [item async for item in read_ahead(iter(items))] == items
+    assert [item async for item in ahead(iter(items))] == items
 
 
 class Counting:
@@ -55,17 +60,17 @@ class Counting:
             yield number
 
 
-async def test_no_more_than_eight_items_are_read_before_they_are_wanted():
+async def test_only_a_few_items_are_read_before_they_are_wanted():
     source = Counting(100)
     async with aclosing(ahead(iter(source))) as items:
         wanted = 0
         async for _ in items:
             wanted += 1
             if wanted % 25 == 1:
-                least = wanted + 8
+                least = wanted + 1
                 await until(lambda least=least: source.read >= least)
                 await asyncio.sleep(0.02)
-            assert source.read <= wanted + 8
+            assert source.read <= wanted + 16
     assert source.read == 100
     assert [thread.name for thread in source.threads] == [THREAD_NAME]
 
@@ -90,7 +95,7 @@ async def test_the_loop_goes_on_while_an_item_is_waited_for():
         yield "late"
 
     async def collect() -> list[str]:
-        return [item async for item in read_ahead(slow())]
+        return [item async for item in ahead(slow())]
 
     collecting = asyncio.create_task(collect())
     await asyncio.sleep(0.02)
@@ -106,7 +111,7 @@ async def test_a_reader_that_is_no_longer_wanted_stops():
             if item == 3:
                 break
     await until(lambda: not any(thread.is_alive() for thread in source.threads))
-    assert source.read <= 12
+    assert source.read <= 20
 
 
 async def test_a_consumer_that_is_cancelled_lets_the_reader_stop():
@@ -142,8 +147,8 @@ def lines():
     yield b"one"
     yield os.read(ours, 1)  # nobody ever writes
 async def main():
-    async for line in read_ahead(lines()):
-        print(line.decode(), flush=True)
+    async for lines_ in read_ahead(lines()):
+        print(lines_[0].decode(), flush=True)
         break
 asyncio.run(main())
 """

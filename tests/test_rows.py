@@ -244,7 +244,7 @@ def test_the_users_own_fields_are_kept_written_as_text_or_dropped(meta: Meta, ex
     assert written(label(FULL), meta=meta)["meta"] == expected
 
 
-@pytest.mark.parametrize(("meta", "expected"), [("keep", {}), ("text", ""), ("drop", {})])
+@pytest.mark.parametrize(("meta", "expected"), [("keep", {}), ("text", "{}"), ("drop", {})])
 def test_without_fields_of_ones_own_meta_is_empty(meta: Meta, expected: object):
     assert written(label(PLAIN), meta=meta)["meta"] == expected
 

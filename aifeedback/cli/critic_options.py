@@ -6,12 +6,15 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 
 from aifeedback.endpoints.address import EndpointSettings, is_secret
 from aifeedback.errors import SettingsError
 from aifeedback.lanes import BUILTIN, CriticSettings
+
+V = TypeVar("V")
 
 HINT = """no critic is named. For instance:
   aifeedback label pairs.jsonl --critic openai/gpt-5-mini      (with OPENAI_API_KEY set)
@@ -71,8 +74,10 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
             raise SettingsError(f"--critic {name}: no such critic. {meant}")
         return CriticSettings(_endpoint(name, flags, {}))
     # --critic chose the table: it can't also beat what stands there.
-    beaten = flags.given - {"critic"}
-    table = {key: value for key, value in _checked(name, named[name]).items() if _FLAG_OF.get(key, key) not in beaten}
+    beaten = flags.given - {"critic", *_MERGED}
+    if "base_url" in beaten:
+        beaten |= {"api_key_env"}  # the key that the table names is meant for the table's own host
+    table = {key: value for key, value in _checked(name, named[name]).items() if key not in beaten}
     temperature, max_tokens, effort = table.get("temperature"), table.get("max_tokens"), table.get("reasoning_effort")
     return CriticSettings(
         _endpoint(str(table.get("critic", name)), flags, table),
@@ -82,7 +87,7 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
     )
 
 
-_FLAG_OF = {"headers": "header"}
+_MERGED = ("header", "query", "extra_body")
 
 
 def _checked(name: str, table: Mapping[str, object]) -> Mapping[str, object]:
@@ -111,11 +116,16 @@ def _endpoint(critic: str, flags: EndpointFlags, table: Mapping[str, object]) ->
         critic=critic,
         base_url=str(table.get("base_url", flags.base_url)),
         api_key_env=str(table.get("api_key_env", flags.api_key_env)),
-        headers=_texts(table.get("headers")) | _pairs(flags.headers, ":", "--header"),
-        query=_texts(table.get("query")) | _pairs(flags.query, "=", "--query"),
-        extra_body=_values(table.get("extra_body")) | _object(flags.extra_body),
+        headers=_merged(_pairs(flags.headers, ":", "--header"), _texts(table.get("headers")), "header" in flags.given),
+        query=_merged(_pairs(flags.query, "=", "--query"), _texts(table.get("query")), "query" in flags.given),
+        extra_body=_merged(_object(flags.extra_body), _values(table.get("extra_body")), "extra_body" in flags.given),
         id=str(table.get("id", "")),
     )
+
+
+def _merged(flag: Mapping[str, V], table: Mapping[str, V], given: bool) -> dict[str, V]:  # noqa: FBT001
+    """Both; of the same name the flag's where it was given, else the table's, which is nearer than a default for all."""
+    return {**table, **flag} if given else {**flag, **table}
 
 
 def _pairs(texts: Sequence[str], separator: str, flag: str) -> dict[str, str]:

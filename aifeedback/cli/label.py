@@ -130,23 +130,23 @@ def label(
     if dry_run:
         from aifeedback.plan import plan
 
-        common.screen.line(plan(job, environment=os.environ))
+        typer.echo(plan(job, environment=os.environ))
         return 0
     result = _run(job, common)
     common.screen.summary(result.summary, _places(job))
-    return _exit_code(result, allowed, common)
+    _remark(result, job, common)
+    return _exit_code(result, job, allowed, common)
 
 
 def _job(flags: dict[str, Any], common: Common) -> Job:
     """The job that the flags describe. Raises SettingsError, TemplateError."""
-    from aifeedback.asking import AskingSettings
     from aifeedback.cli.critic_options import EndpointFlags, critics
     from aifeedback.job import Job
     from aifeedback.labeling import LabelSettings
     from aifeedback.lanes import LaneSettings
     from aifeedback.prompt_library import find_criteria, find_template, read_examples
     from aifeedback.publish import rest_path
-    from aifeedback.settings import AskSettings, InputSettings, OutputSettings, ReconcileSettings
+    from aifeedback.settings import AskingSettings, AskSettings, InputSettings, OutputSettings, ReconcileSettings
 
     endpoint = EndpointFlags(
         flags["base_url"],
@@ -223,7 +223,7 @@ def renames(texts: list[str]) -> dict[str, str]:
 def _seconds(text: str, flag: str) -> float:
     """A duration such as 90, 90s, 10m or 1h."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*", text)
-    if not match:
+    if not match or (flag == "--timeout" and float(match[1]) == 0):
         raise SettingsError(f"{flag} {text!r} is no time. Write for instance 90, 90s or 10m.")
     return float(match[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
 
@@ -251,6 +251,8 @@ def _run(job: Job, common: Common) -> JobResult:
         received: list[int] = []
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # under nohup, or in a background job: whoever started us wants it ignored
             loop.add_signal_handler(number, _interrupt, number, received, task)
         with ExitStack() as stack:
             try:
@@ -262,7 +264,7 @@ def _run(job: Job, common: Common) -> JobResult:
                 )
             except asyncio.CancelledError:
                 stack.close()
-                common.screen.line("Interrupted; the replies so far are stored. The same command goes on from there.")
+                common.screen.error("interrupted; the replies so far are stored. The same command goes on from there.")
                 _leave(128 + received[0])
             except BrokenPipeError:
                 stack.close()
@@ -290,7 +292,26 @@ def _places(job: Job) -> dict[str, str]:
     return {name: path for name, path in places.items() if path and path != "-"}
 
 
-def _exit_code(result: JobResult, allowed: tuple[float, bool], common: Common) -> int:
+def _remark(result: JobResult, job: Job, common: Common) -> None:
+    """Say what is easily overlooked."""
+    tally = result.tally
+    if not tally.labeled and result.stopped is None:
+        common.screen.note(
+            "no pair got a label. The summary says why; a critic that disagrees with itself needs replacing."
+        )
+    if tally.read > tally.labeled and not job.rest:
+        common.screen.note(
+            f"{tally.read - tally.labeled} pairs without a label were not written. --rest FILE keeps them."
+        )
+    if len(job.label_settings.ask.orders) == 1:
+        common.screen.note("asked in one order only: the critic's position bias is in these labels.")
+
+
+def _where(job: Job) -> str:
+    return f"Each one's reason is in {job.rest}." if job.rest else "--rest FILE keeps each one's reason."
+
+
+def _exit_code(result: JobResult, job: Job, allowed: tuple[float, bool], common: Common) -> int:
     """Contract section 6: the first of 5, 4, 1 that applies; all are named."""
     codes: list[int] = []
     if result.stopped is not None:
@@ -302,7 +323,9 @@ def _exit_code(result: JobResult, allowed: tuple[float, bool], common: Common) -
     troubled, read = result.tally.troubled, result.tally.read
     if troubled > (limit * read if is_share else limit):
         codes.append(1)
+        reason, count = result.tally.reasons.most_common(1)[0]
         common.screen.error(
-            f"{troubled} of {read} pairs failed, were unparsed, too long or invalid: more than --max-failed allows. See the rest for each one's reason."
+            f"{troubled} of {read} pairs failed, were unparsed, too long or invalid: more than --max-failed allows. "
+            f'Most often: "{reason}" ({count}). {_where(job)}'
         )
     return max(codes, default=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from aifeedback.cli.screen import Screen
 from aifeedback.errors import AifeedbackError
 from aifeedback.reading_ahead import THREAD_NAME
 
+# What EX_SOFTWARE means to the shell; no code of ours, so that no script takes a crash for an outcome.
+_OUR_FAULT = 70
 _COMMON = {
     "-q": "--quiet",
     "--quiet": "--quiet",
@@ -86,12 +89,10 @@ def common(
     loaded = config_file.load(Path(chosen) if chosen else config_file.find(Path.cwd()), {"": own, **flags})
     said = {"quiet": quiet, "verbose": verbose, "debug": debug, "log_json": log_json}
     unsaid = config_file.defaults(loaded, "", own, os.environ)
-    screen = Screen(
-        **{
-            name: value or str(unsaid.get(name, "")).lower() in {"true", "1", "yes", "on"}
-            for name, value in said.items()
-        }
-    )
+    screen = ctx.obj  # the one that errors are told on, too
+    for mode, value in said.items():
+        unset = str(unsaid.get(mode, "")).lower() not in {"true", "1", "yes", "on"}
+        setattr(screen, mode, value or not unset)
     name = ctx.invoked_subcommand or ""
     ctx.obj = Common(screen, loaded, config_file.given_in(os.environ, flags.get(name, {})))
     if screen.debug or screen.verbose:
@@ -147,11 +148,9 @@ def run(arguments: Sequence[str]) -> int:
     hoisted = _hoisted(arguments)
     screen = Screen(quiet="--quiet" in hoisted, debug="--debug" in hoisted, log_json="--log-json" in hoisted)
     try:
-        code = app(args=hoisted, prog_name="aifeedback", standalone_mode=False)
+        code = app(args=hoisted, prog_name="aifeedback", standalone_mode=False, obj=screen)
     except AifeedbackError as error:
         if screen.debug:
-            import traceback
-
             screen.line(traceback.format_exc().rstrip())
         screen.error(str(error))
         return 2
@@ -167,6 +166,13 @@ def run(arguments: Sequence[str]) -> int:
         # The reader has seen enough. What Python would flush at its end has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001 - the one place where everything is met
+        if screen.debug:
+            screen.line(traceback.format_exc().rstrip())
+        screen.error(
+            f"a fault of aifeedback itself: {type(error).__name__}: {error}. Replies so far are stored. --debug shows where; please report it."
+        )
+        return _OUR_FAULT
     return code if isinstance(code, int) else 0
 
 
@@ -174,7 +180,8 @@ def _usage(error: Exception) -> str:
     message = error.format_message().rstrip(".")  # type: ignore[attr-defined] # every ClickException has it
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "aifeedback"
-    return f"{message}. See {command} --help."
+    message = message.removesuffix("?").replace("Value error, ", "") + ("?" if message.endswith("?") else ".")
+    return f"{message} See {command} --help."
 
 
 def main() -> None:

@@ -79,12 +79,12 @@ class Screen:
                     read=progress.read,
                     settled=progress.settled,
                     labeled=tally.labeled,
-                    sent=progress.counts.sent,
+                    sent=progress.spending.sent,
                 )
             else:
                 more = "" if progress.input_done else "+"
                 self.line(
-                    f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.counts.sent} requests"
+                    f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.spending.sent} requests"
                 )
 
     def summary(self, summary: Mapping[str, object], places: Mapping[str, str]) -> None:
@@ -117,7 +117,7 @@ def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
                 total=read if progress.input_done else None,
                 read=f"{read}" if progress.input_done else f"{read}+",
                 labeled=tally.labeled,
-                sent=progress.counts.sent,
+                sent=progress.spending.sent,
             )
 
 
@@ -168,7 +168,7 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield "cost", f"${summary['cost_usd']}"
     for name, words in (
         ("consistency", "both orders agree"),
-        ("first_shown_rate", "first shown wins"),
+        ("first_shown_rate", "first shown wins (50 is fair)"),
         ("longer_chosen_rate", "longer one chosen"),
         ("same_family_rate", "own family chosen"),
     ):
@@ -177,7 +177,12 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     if summary["agreement"] is not None:
         agreement = _mapping(summary["agreement"])
         kappa = "" if agreement["kappa"] is None else f", kappa {_number(agreement['kappa']):.2f}"
-        yield "agrees with gold", f"{_rate(agreement['accuracy'], agreement['accuracy_ci'])} of {agreement['n']}{kappa}"
+        yield (
+            "agrees with gold",
+            f"{_rate(agreement['accuracy'], agreement['accuracy_ci'])} of {agreement['n']}, no label counting as wrong",
+        )
+        if agreement["accuracy_decided"] is not None:
+            yield "  where labelled", f"{100 * _number(agreement['accuracy_decided']):.1f}%{kappa}"
     yield "seconds", str(summary["seconds"])
 
 

@@ -9,11 +9,14 @@ from typing import Self
 
 from aifeedback.endpoints.address import Address
 from aifeedback.endpoints.chat import ChatParameters, body, meaning, read_refusal, read_reply, rung_of
-from aifeedback.endpoints.features import Features, adapt
+from aifeedback.endpoints.features import Features, adapt, without_limit
 from aifeedback.endpoints.http import Http, HttpResponse, retry_after
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.records import Question, Reply, Status
+
+# So many unreadable answers before the first readable one: that is another kind of server.
+_NO_CHAT_API = 100
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class EndpointCritic:
         self._on_learnt = on_learnt
         self._http = Http(address.url, address.headers, connections=connections)
         self._answered = False
+        self._unreadable = 0
         self._refused: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -73,12 +77,25 @@ class EndpointCritic:
             response = await self._post(fields)
             if response.status == 200:
                 self._tell()
-                return read_reply(response.body, rung_of(fields))
+                return self._read(response, rung_of(fields))
             learnt = self._learn(features, fields, response)
-            if learnt is None or learnt in tried:  # some refuse a parameter under either name
+            if learnt in tried:  # it refuses the limit on the length under either name
+                learnt = without_limit(features)
+            if learnt is None or learnt in tried:
                 raise self._error(response)
             features = learnt
             tried.add(features)
+
+    def _read(self, response: HttpResponse, rung: str) -> Reply:
+        try:
+            return read_reply(response.body, rung)
+        except Hiccup as error:
+            self._unreadable += not self._answered
+            if self._unreadable >= _NO_CHAT_API:
+                raise CriticGone(
+                    f"{self.address.shown} answers, but not as the chat completions API does: {error}. Check --base-url."
+                ) from None
+            raise
 
     async def _post(self, fields: Mapping[str, object]) -> HttpResponse:
         self.before_request()

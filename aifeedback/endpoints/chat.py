@@ -84,10 +84,10 @@ def read_reply(payload: bytes, rung: str) -> Reply:
     data = _object(payload)
     if data is None:
         raise Hiccup(f"the endpoint's answer is no JSON object but {_glimpse(payload)}")
+    if data.get("error"):  # also beside choices: what stands there is then a piece of an answer
+        raise meaning(read_refusal(200, payload))
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        if data.get("error"):
-            raise meaning(read_refusal(200, payload))
         raise Hiccup(f"the endpoint's answer has no choices but {_glimpse(payload)}")
     message = choices[0].get("message")
     if not isinstance(message, dict):
@@ -171,6 +171,8 @@ _NO_MODEL = re.compile(
 def meaning(refusal: Refusal) -> AifeedbackError:
     """What to do about an error response, as the exception that says so."""
     status, text = refusal.status, f"{refusal.code} {refusal.message}"
+    if status == 407:
+        return CriticGone("the proxy refuses its credentials (407). Set the proxy's variable anew.")
     said = f"{status}: {' '.join(refusal.message.split())[:300]}"
     if (status in {400, 413, 429} and _TOO_BIG.search(text)) or (status in {200, 500} and _CONTEXT.search(text)):
         # A single request above the limit a minute is never let through; some servers call a full context a 500.
@@ -200,6 +202,7 @@ def meaning(refusal: Refusal) -> AifeedbackError:
 
 
 def _object(payload: bytes) -> dict[str, object] | None:
+    payload = payload.removeprefix(b"\xef\xbb\xbf")
     try:
         data: object = orjson.loads(payload)
     except ValueError:

@@ -57,6 +57,11 @@ def adapt(features: Features, *, sent: frozenset[str], parameter: str, message: 
     return None
 
 
+def without_limit(features: Features) -> Features:
+    """For an endpoint that takes the limit on a reply's length under neither name."""
+    return replace(features, dropped=(*features.dropped, "max_tokens", "max_completion_tokens"))
+
+
 def _named(sent: frozenset[str], parameter: str, message: str) -> str:
     """The sent parameter that the error is about: its own field first, then the first one that the text names."""
     root = re.split(r"[.\[]", parameter.removeprefix("body.").removeprefix("body,"))[0].strip()

@@ -153,7 +153,9 @@ def _named(error: BaseException) -> Away | Hiccup:
         return Away(f"TLS failed: {text}")
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return Away(f"the host is unknown: {text}")
-    if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+    if isinstance(cause, aiohttp.ClientHttpProxyError):  # its own text holds the proxy's URL, and that a password
+        return Away(f"the proxy refuses: {cause.status} {cause.message}")
+    if isinstance(cause, aiohttp.ClientProxyConnectionError):
         return Away(f"the proxy does not answer: {text}")
     if isinstance(cause, aiohttp.ClientConnectorError):
         number = cause.os_error.errno

@@ -9,6 +9,8 @@ from collections import deque
 
 _START = 16
 _BACK_OFF = 0.7
+_MEMORY = 0.02
+_TOO_MANY = 0.15
 
 
 class Pace:
@@ -30,6 +32,7 @@ class Pace:
         self._last_cut = 0.0
         self._round_trip_s = 0.0
         self._best_round_trip_s = float("inf")
+        self._trouble = 0.0  # the share of the last requests, some 50 of them, that went wrong
         self._over = asyncio.Event()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._called = 0  # whose turn has come, but who have not taken their slot yet
@@ -71,6 +74,7 @@ class Pace:
 
     def answered(self, seconds: float) -> None:
         """A request was answered properly after `seconds`."""
+        self._trouble -= _MEMORY * self._trouble
         self._round_trip_s = seconds if not self._round_trip_s else 0.9 * self._round_trip_s + 0.1 * seconds
         self._best_round_trip_s = min(self._best_round_trip_s, self._round_trip_s)
         # An endpoint that only queues what is beyond its strength answers ever later: more in flight gains nothing.
@@ -89,6 +93,12 @@ class Pace:
             self._last_cut = now
         wait = retry_after_s or min(max(0.1, self._round_trip_s), 5.0)
         self._not_before = max(self._not_before, now + wait)
+
+    def went_wrong(self, retry_after_s: float, started: float) -> None:
+        """A request failed for a reason of its own: a push-back only where the endpoint says so, or where many do."""
+        self._trouble += _MEMORY * (1 - self._trouble)
+        if retry_after_s or self._trouble > _TOO_MANY:
+            self.pushed_back(retry_after_s, started)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for `seconds`, and go on with one request at a time until one is answered."""

@@ -1,0 +1,174 @@
+"""One critic and how it is asked: at its pace, again after a mishap, with patience while it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aifeedback.critics import Critic
+from aifeedback.endpoints.pace import Pace
+from aifeedback.errors import Away, BudgetSpent, Busy, CriticGone, GiveUp, Hiccup, StopRun, Wait
+from aifeedback.keys import Asked, Keys
+from aifeedback.records import Question, Reply, Status
+from aifeedback.settings import AskingSettings
+from aifeedback.spending import Spending
+
+_PATIENCE_S = 600.0
+_AT_START_S = 10.0
+_LONGEST_PAUSE_S = 10.0
+
+
+class Lane:
+    """A critic, under what its replies are kept, and its pace. `begin` must come before the first `answer`.
+
+    `reached` is true once any reply came, complete or not.
+    """
+
+    def __init__(self, critic: Critic, asked: Asked, pace: Pace) -> None:
+        self.critic = critic
+        self.asked = asked
+        self.pace = pace
+        self.keys = Keys(asked)
+        self.reached = False
+        self._settings = AskingSettings()
+        self._spending = Spending()
+        self._stopped: StopRun | None = None
+        self._silent_since: float | None = None
+        self._pause_s = 0.5
+        self._paused_until = 0.0
+        # An endpoint sends more than one request for a question where it learns how to ask: it counts them itself.
+        self._counts_itself = hasattr(critic, "before_request")
+
+    def begin(self, settings: AskingSettings, spending: Spending) -> None:
+        """Take part in a run that spends from `spending`."""
+        self._settings = settings
+        self._spending = spending
+        if self._counts_itself:
+            self.critic.before_request = spending.charge  # type: ignore[attr-defined] # it has one, see above
+
+    def stop(self, error: StopRun) -> None:
+        """Send nothing new: who waits for a slot or for another attempt is told `error`."""
+        self._stopped = error
+        self.pace.close()
+
+    async def answer(self, question: Question) -> Reply:
+        """The critic's reply. Raises GiveUp where this question has none, StopRun where no question has any more."""
+        await self._slot()
+        try:
+            return await self._attempt(question, again=False)
+        except Hiccup as error:
+            return await self._again(question, error)
+
+    async def _slot(self) -> None:
+        await self.pace.slot()
+        if self._stopped is not None:
+            self.pace.done()
+            raise self._stopped
+
+    async def _again(self, question: Question, first: Hiccup) -> Reply:
+        """Try a question again that failed once, with growing pauses. Raises GiveUp when the retries are used up."""
+        from tenacity import (
+            AsyncRetrying,
+            RetryCallState,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_random_exponential,
+        )
+
+        backoff = wait_random_exponential(multiplier=0.5, max=60)
+        failed = [first]
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked_for = error.retry_after_s if isinstance(error, Hiccup) else 0.0
+            return max(backoff(state), asked_for)
+
+        async def attempt() -> Reply:
+            if failed:
+                raise failed.pop()
+            await self._slot()
+            return await self._attempt(question, again=True)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._settings.retries + 1),
+            wait=wait,
+            retry=retry_if_exception_type(Hiccup),
+            sleep=self.pace.sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except Hiccup as error:
+            attempts = self._settings.retries + 1
+            raise GiveUp(f"no answer after {attempts} attempts: {error}", status=Status.FAILED) from error
+
+    async def _attempt(self, question: Question, *, again: bool) -> Reply:
+        """One attempt, with a slot already taken; waiting for a busy or absent endpoint is no attempt."""
+        while True:
+            started = time.monotonic()
+            try:
+                reply = await self._ask(question, again=again)
+            except Busy as error:
+                self._be_patient(error)
+                self.pace.pushed_back(error.retry_after_s, started)
+            except Away as error:
+                self._be_patient(error)
+                self._pause()
+            except Hiccup as error:
+                if error.retry_after_s > self._patience(error):
+                    raise self._gone(error, 0.0) from error
+                self.pace.went_wrong(error.retry_after_s, started)
+                raise
+            else:
+                self.pace.answered(time.monotonic() - started)
+                self._silent_since, self._pause_s, self.reached = None, 0.5, True
+                self._spending.add(reply.usage)
+                return reply
+            finally:
+                self.pace.done()
+            again = True
+            await self._slot()
+
+    async def _ask(self, question: Question, *, again: bool) -> Reply:
+        self._spending.retried += again
+        try:
+            if not self._counts_itself:
+                self._spending.charge()
+            reply = await self.critic.ask(question)
+        except BudgetSpent:
+            self._spending.retried -= again
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Something inside the critic was cancelled, not we.
+            raise Hiccup(f"{self.critic.name} broke off its own request") from None
+        if not isinstance(reply, Reply):
+            raise TypeError(f"critic {self.critic.name!r}: ask() gave {type(reply).__name__}, not a Reply")
+        return reply
+
+    def _patience(self, error: Wait) -> float:
+        if self._settings.patience_s is not None:
+            return self._settings.patience_s
+        return _AT_START_S if isinstance(error, Away) and not self.reached else _PATIENCE_S
+
+    def _be_patient(self, error: Away | Busy) -> None:
+        """Raise CriticGone where patience with an endpoint that answers nobody is at its end."""
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        patience = self._patience(error)
+        if now - self._silent_since >= patience or error.retry_after_s > patience:
+            raise self._gone(error, now - self._silent_since) from error
+
+    def _gone(self, error: Wait, waited_s: float) -> CriticGone:
+        advice = "Is it running, and is --base-url right?" if isinstance(error, Away) else "--patience waits longer."
+        return CriticGone(f"{self.critic.name} at {self.asked.endpoint}: {error}. Waited {waited_s:.0f} s. {advice}")
+
+    def _pause(self) -> None:
+        now = time.monotonic()
+        if now >= self._paused_until:  # of all that find it gone at once, only the first makes the pause longer
+            self._paused_until = now + self._pause_s
+            self.pace.pause(self._pause_s)
+            self._pause_s = min(self._pause_s * 1.5, _LONGEST_PAUSE_S)
