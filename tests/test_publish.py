@@ -196,14 +196,14 @@ def test_a_folder_that_vanishes_is_an_error(tmp_path: Path):
     output.write(LINES)
     with pytest.raises(OutputError) as caught:
         output.finish()
-    one_line(caught, str(folder / "labels.jsonl"), "No such file or directory")
+    one_line(caught, str(folder / "labels.jsonl"), "its folder is not there")
     output.discard()
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("no/such/folder.jsonl", "No such file or directory"),
+        ("no/such/folder.jsonl", "its folder is not there"),
         ("file/labels.jsonl", "Not a directory"),
         ("x" * 300, "File name too long"),
         ("folder", "is a folder. Name a file in it."),
