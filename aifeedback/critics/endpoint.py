@@ -15,9 +15,6 @@ from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.records import Question, Reply, Status
 
-# So many unreadable answers before the first readable one: that is another kind of server.
-_NO_CHAT_API = 100
-
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +44,6 @@ class EndpointCritic:
         self._on_learnt = on_learnt
         self._http = Http(address.url, address.headers, connections=connections)
         self._answered = False
-        self._unreadable = 0
         self._refused: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -77,7 +73,7 @@ class EndpointCritic:
             response = await self._post(fields)
             if response.status == 200:
                 self._tell()
-                return self._read(response, rung_of(fields))
+                return read_reply(response.body, rung_of(fields))
             learnt = self._learn(features, fields, response)
             if learnt in tried:  # it refuses the limit on the length under either name
                 learnt = without_limit(features)
@@ -85,17 +81,6 @@ class EndpointCritic:
                 raise self._error(response)
             features = learnt
             tried.add(features)
-
-    def _read(self, response: HttpResponse, rung: str) -> Reply:
-        try:
-            return read_reply(response.body, rung)
-        except Hiccup as error:
-            self._unreadable += not self._answered
-            if self._unreadable >= _NO_CHAT_API:
-                raise CriticGone(
-                    f"{self.address.shown} answers, but not as the chat completions API does: {error}. Check --base-url."
-                ) from None
-            raise
 
     async def _post(self, fields: Mapping[str, object]) -> HttpResponse:
         self.before_request()
