@@ -336,3 +336,10 @@ def test_any_bytes_are_a_reply_or_one_of_our_errors(payload: bytes) -> None:
     with pytest.raises(AifeedbackError):
         read_reply(payload, "text")
     assert read_refusal(400, payload).status == 400
+
+
+def test_an_error_beside_choices_is_an_error_and_never_the_answer_that_stands_there() -> None:
+    message = {"content": '{"analysis": "x", "verdict": "A"}'}
+    payload = {"error": {"code": 502, "message": "upstream"}, "choices": [{"finish_reason": None, "message": message}]}
+    with pytest.raises(Hiccup, match="upstream"):
+        read_reply(dumps(payload), "text")

@@ -10,8 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import aiohttp
 import pytest
+from yarl import URL
 
 from aifeedback.critics.endpoint import EndpointCritic
 from aifeedback.endpoints import http
@@ -372,3 +376,11 @@ def test_all_errors_are_ours() -> None:
 def test_an_address_that_no_request_can_carry_is_a_setting_to_mend(path: str) -> None:
     with pytest.raises(SettingsError, match="--base-url"):
         Http(f"http://host{path}", {}, connections=1)
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password() -> None:
+    request = SimpleNamespace(real_url=URL("http://bob:hunter2secret@proxy:1"))
+    refused = aiohttp.ClientHttpProxyError(
+        cast("Any", request), (), status=407, message="Proxy Authentication Required"
+    )
+    assert str(http._named(refused)) == "the proxy refuses: 407 Proxy Authentication Required"

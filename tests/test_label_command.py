@@ -388,3 +388,14 @@ def test_the_command_reference_is_current() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_refused_credentials_leave_an_output_alone_though_the_input_repeats_itself(
+    aifeedback: Command, tmp_path: Path, critic_server: StartServer
+) -> None:
+    write_lines(tmp_path / "pairs.jsonl", [*some_pairs(3), *some_pairs(3)])
+    (tmp_path / "out.jsonl").write_text("precious\n")
+    server = critic_server(faults=["401"])
+    ended = aifeedback("label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-o", "out.jsonl")
+    assert ended.code == 2
+    assert (tmp_path / "out.jsonl").read_text() == "precious\n"
