@@ -9,6 +9,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -29,14 +30,124 @@ _NOT_UTF8 = "the file is UTF-16. Save it as UTF-8."
 _GZIP_FORMAT = zlib.MAX_WBITS | 16
 
 
+class RawLine(NamedTuple):
+    """One line of a file, numbered from 1; `broken` says why it can't be read as a line, where it can't."""
+
+    number: int
+    data: bytes
+    broken: str = ""
+
+
+class Source:
+    """The lines of one or more files, in order; `-` is stdin. `hashes` holds each file's SHA-256 once it was read."""
+
+    def __init__(self, paths: Sequence[str], *, stdin: BinaryIO | None = None) -> None:
+        self.hashes: dict[str, str] = {}
+        self._paths = paths
+        self._stdin = stdin
+
+    def check(self) -> list[str]:
+        """See that all inputs can be read, and say which of them can be read twice. Pipes are not read.
+
+        Raises InputError for what is not there or no UTF-8 text.
+        """
+        if list(self._paths).count(STDIN) > 1:
+            raise InputError("stdin (-) is named twice. It can be read only once.")
+        return [path for path in self._paths if path != STDIN and _checked(path)]
+
+    def all_hashes(self) -> dict[str, str]:
+        """`hashes`, and of files that were not read to their end too; a pipe's can't be known then."""
+        for path in self._paths:
+            if path not in self.hashes and path != STDIN and Path(path).is_file():
+                with open(path, "rb", buffering=0) as file:
+                    self.hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self.hashes
+
+    def lines(self, path: str, hashes: dict[str, str]) -> Iterator[list[RawLine]]:
+        """The lines of one file that have arrived, a list at a time, without a byte order mark."""
+        number = 0
+        blocks = self._blocks(path, hashes)
+        for lines, broken in _lines(blocks):
+            chunk = [RawLine(at, line) for at, line in enumerate(lines, number + 1)]
+            if not number and chunk:
+                if chunk[0].data.startswith(_UTF16):
+                    yield [RawLine(1, chunk[0].data, _NOT_UTF8)]
+                    for _ in blocks:
+                        pass  # not one of its lines can be read, but its hash is that of the whole file
+                    return
+                chunk[0] = RawLine(1, chunk[0].data.removeprefix(_BOM))
+            number += len(chunk)
+            if broken is not None:
+                chunk.append(RawLine(number + 1, broken.cut, broken.reason))
+            yield chunk
+
+    def values(self) -> Iterator[Line]:
+        """The JSON value of each line of all files, blank ones left out."""
+        for path in self._paths:
+            name, begun = name_of(path), False
+            for chunk in self.lines(path, self.hashes):
+                for raw in chunk:
+                    if raw.broken or raw.data.strip():
+                        yield _value(name, raw, first=not begun)
+                        begun = True
+
+    def _blocks(self, path: str, hashes: dict[str, str]) -> Iterator[bytes]:
+        """The file's own bytes as they come, hashed on the way."""
+        digest = hashlib.sha256()
+        source = self._open(path)
+        try:
+            while block := _arrived(source):
+                digest.update(block)
+                yield block
+        except OSError as error:
+            raise InputError(f"it can't be read on: {error.strerror}.", file=name_of(path)) from error
+        finally:
+            if path != STDIN:
+                source.close()
+        hashes[name_of(path)] = digest.hexdigest()
+
+    def _open(self, path: str) -> BinaryIO:
+        if path != STDIN:
+            return _opened(path)
+        return _stdin() if self._stdin is None else self._stdin
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The JSON value of one line, or the `problem` with it: it is no JSON, or can't be read at all."""
+
+    file: str
+    line: int
+    value: object
+    problem: str = ""
+
+
+def name_of(path: str) -> str:
+    """What an input is called in messages."""
+    return "stdin" if path == STDIN else path
+
+
+def _value(name: str, raw: RawLine, *, first: bool) -> Line:
+    if raw.broken:
+        return Line(name, raw.number, None, raw.broken)
+    try:
+        return Line(name, raw.number, loads(raw.data)[0])
+    except ValueError as error:
+        return Line(name, raw.number, None, (_hint(raw.data) if first else "") or str(error))
+
+
 class Reader:
     """The pairs of one or more files, in order; `-` is stdin. `hashes` holds each file's SHA-256 once it was read."""
 
     def __init__(self, paths: Sequence[str], settings: InputSettings, *, stdin: BinaryIO | None = None) -> None:
-        self.hashes: dict[str, str] = {}
         self._paths = paths
         self._settings = settings
-        self._stdin = stdin
+        self._source = Source(paths, stdin=stdin)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of each file that was read to its end."""
+        return self._source.hashes
 
     def check(self) -> None:
         """See that all inputs can be read, before anything is asked.
@@ -45,9 +156,7 @@ class Reader:
         ours, and where `--pairs best-worst` lacks a score. Pipes are not read.
         """
         check_names(self._settings)
-        if list(self._paths).count(STDIN) > 1:
-            raise InputError("stdin (-) is named twice. It can be read only once.")
-        regular = [path for path in self._paths if path != STDIN and _checked(path)]
+        regular = self._source.check()
         if self._settings.pairs == "best-worst":
             for path in regular:
                 for _ in self._items(path, {}):
@@ -60,58 +169,27 @@ class Reader:
 
     def all_hashes(self) -> dict[str, str]:
         """`hashes`, and of files that were not read to their end too; a pipe's can't be known then."""
-        for path in self._paths:
-            if path not in self.hashes and path != STDIN and Path(path).is_file():
-                with open(path, "rb", buffering=0) as file:
-                    self.hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self.hashes
+        return self._source.all_hashes()
 
     def _items(self, path: str, hashes: dict[str, str]) -> Iterator[list[Pair | Invalid]]:
-        name = "stdin" if path == STDIN else path
-        number, begun = 0, False
-        blocks = self._blocks(path, name, hashes)
-        for lines, broken in _lines(blocks):
+        name, begun = name_of(path), False
+        for lines in self._source.lines(path, hashes):
             chunk: list[Pair | Invalid] = []
-            for line in lines:
-                number += 1
-                if number == 1 and line.startswith(_UTF16):
-                    yield [Invalid(name, 1, _raw(line), _NOT_UTF8)]
-                    for _ in blocks:
-                        pass  # not one of its lines can be read, but its hash is that of the whole file
-                    return
-                items = self._read(line.removeprefix(_BOM) if number == 1 else line, name, number, first=not begun)
+            for raw in lines:
+                items = self._read(raw, name, first=not begun)
                 begun = begun or bool(items)
                 chunk += items
                 if len(chunk) >= _AT_ONCE:  # one line may be a thousand pairs
                     yield chunk
                     chunk = []
-            if broken is not None:
-                chunk.append(Invalid(name, number + 1, _raw(broken.cut), broken.reason))
             if chunk:
                 yield chunk
 
-    def _blocks(self, path: str, name: str, hashes: dict[str, str]) -> Iterator[bytes]:
-        """The file's own bytes as they come, hashed on the way."""
-        digest = hashlib.sha256()
-        source = self._open(path)
-        try:
-            while block := _arrived(source):
-                digest.update(block)
-                yield block
-        except OSError as error:
-            raise InputError(f"it can't be read on: {error.strerror}.", file=name) from error
-        finally:
-            if path != STDIN:
-                source.close()
-        hashes[name] = digest.hexdigest()
-
-    def _open(self, path: str) -> BinaryIO:
-        if path != STDIN:
-            return _opened(path)
-        return _stdin() if self._stdin is None else self._stdin
-
-    def _read(self, line: bytes, name: str, number: int, *, first: bool) -> list[Pair | Invalid]:
+    def _read(self, raw: RawLine, name: str, *, first: bool) -> list[Pair | Invalid]:
         """The pairs of one line, nothing for a blank one, or what is wrong with it."""
+        number, line = raw.number, raw.data
+        if raw.broken:
+            return [Invalid(name, number, _raw(line), raw.broken)]
         if not line.strip():
             return []
         row_id = ""
