@@ -15,11 +15,12 @@ from aifeedback import __version__
 from aifeedback.critics import Critic
 from aifeedback.errors import CriticGone, InputError, StopRun
 from aifeedback.files import Reader
+from aifeedback.gates import GateResult, Gates
 from aifeedback.jsontext import dumps, loads
 from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
 from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, open_lanes
 from aifeedback.ordered import Ordered, Row
-from aifeedback.publish import STDOUT, Output, check_distinct, open_output
+from aifeedback.publish import STDOUT, HeldOutput, Output, PipeOutput, check_distinct, open_output
 from aifeedback.records import Invalid, Label, Pair, Status
 from aifeedback.rows import Shaper, labelled_row, meta_shape, rest_row
 from aifeedback.settings import InputSettings, OutputSettings
@@ -49,6 +50,7 @@ class Job:
     label_settings: LabelSettings = field(default_factory=LabelSettings)
     lane_settings: LaneSettings = field(default_factory=LaneSettings)
     output_settings: OutputSettings = field(default_factory=OutputSettings)
+    gates: Gates = field(default_factory=Gates)
 
     @property
     def critic_name(self) -> str:
@@ -72,11 +74,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """How a job ended. `summary` is contract section 3's, `stopped` why it ended before its time, if it did."""
+    """How a job ended. `summary` is contract section 3's, `stopped` why it ended before its time, if it did.
+
+    `withheld`: labels were meant for a pipe, and none went out, since a gate was missed or the run stopped.
+    """
 
     summary: Mapping[str, object]
     tally: Tally
     stopped: StopRun | None
+    gates: Sequence[GateResult] = ()
+    withheld: bool = False
+
+    @property
+    def missed(self) -> list[GateResult]:
+        """The gates that were not passed."""
+        return [gate for gate in self.gates if not gate.passed]
 
 
 async def run_job(
@@ -87,6 +99,8 @@ async def run_job(
     watch: Callable[[Progress, Tally], None] = lambda _progress, _tally: None,
 ) -> JobResult:
     """Run `job` to its end; outputs appear whole when it returns, and not at all when it raises.
+
+    With gates, labels for a pipe wait for the end and go out only if the run was not stopped and no gate was missed.
 
     Raises InputError, SettingsError, StoreError, OutputError; CriticGone where no answer came at all; BrokenPipeError
     when the reader of a pipe has gone. `note` hears warnings, `watch` is given the live counts once.
@@ -123,13 +137,18 @@ async def run_job(
         if outputs.tally.statuses[Status.INVALID] == outputs.tally.read:
             reason = next(iter(outputs.tally.reasons), "")
             raise InputError(f"none of the {outputs.tally.read} pairs can be labelled; the first: {reason}")
-        summary = _summary(job, outputs.tally, outcome, reader, time.monotonic() - started)
-        outputs.finish(summary)
+        gates = job.gates.judge(outputs.tally)
+        summary = {
+            **_summary(job, outputs.tally, outcome, reader, time.monotonic() - started),
+            "gates": [gate.record() for gate in gates],
+        }
+        through = outcome.stopped is None and all(gate.passed for gate in gates)
+        await outputs.end(summary, through=through)
         if BUILTIN in job.critic_name.split("+"):
             note(
                 "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
             )
-    return JobResult(summary, outputs.tally, outcome.stopped)
+    return JobResult(summary, outputs.tally, outcome.stopped, gates, withheld=outputs.holds and not through)
 
 
 def usable(reader: Reader, inputs: Sequence[str]) -> Iterator[list[Pair | Invalid]]:
@@ -168,18 +187,26 @@ class _Outputs:
         self._warned: set[str] = set()
         self._votes = False
         self._opened: list[Output] = []
+        self._held: HeldOutput | None = None
         try:
-            self._labels = self._open(job.output)
+            self._labels = self._open(job.output, hold=bool(job.gates))
             self._rest = self._open(job.rest) if job.rest else None
             self._summary = self._open(job.summary) if job.summary else None
         except BaseException:
             self.close()
             raise
 
-    def _open(self, path: str) -> Output:
+    def _open(self, path: str, *, hold: bool = False) -> Output:
         output = open_output(path)
+        if hold and isinstance(output, PipeOutput):
+            output = self._held = HeldOutput(output)
         self._opened.append(output)
         return output
+
+    @property
+    def holds(self) -> bool:
+        """Whether labels wait for the end before they go out."""
+        return self._held is not None
 
     def emit(self, position: int, label: Label | Invalid) -> None:
         """Take one outcome in."""
@@ -234,8 +261,18 @@ class _Outputs:
             self._warned.add(text)
             self._note(text)
 
-    def finish(self, summary: Mapping[str, object]) -> None:
-        """Let everything be seen."""
+    async def end(self, summary: Mapping[str, object], *, through: bool) -> None:
+        """Let everything be seen; labels that wait before a pipe only if they may go `through`."""
+        try:
+            if self._held is not None and through:
+                # In a thread: while a reader takes its time, a signal must still be heard.
+                await asyncio.to_thread(self._held.release)
+        except BrokenPipeError:
+            self._finish(summary)  # the reader has seen enough, and the run is complete: so are its files
+            raise
+        self._finish(summary)
+
+    def _finish(self, summary: Mapping[str, object]) -> None:
         if self._summary is not None:
             self._summary.write([orjson.dumps(summary, option=orjson.OPT_INDENT_2)])
         for output in self._opened:

@@ -1,4 +1,4 @@
-"""Outputs that appear whole, by rename, or flow through a pipe."""
+"""Outputs that appear whole, by rename, flow through a pipe, or are held back before one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import select
 import stat
 import sys
+import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from aifeedback.errors import OutputError, SettingsError
 
 STDOUT = "-"
 _GZIP_FORMAT = zlib.MAX_WBITS | 16
+_HELD_IN_MEMORY = 16 * 1024 * 1024
+_AT_ONCE = 1 << 20
 
 
 class Output(Protocol):
@@ -75,7 +78,11 @@ class PipeOutput:
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Write all of them before it returns."""
-        left = memoryview(_joined(lines))
+        self.send(_joined(lines))
+
+    def send(self, data: bytes) -> None:
+        """Write bytes as they are."""
+        left = memoryview(data)
         try:
             while left:
                 written = self._stream.write(left)
@@ -87,6 +94,19 @@ class PipeOutput:
         except OSError as error:
             raise _unwritable(self._name, error) from error
 
+    def check_reader(self) -> None:
+        """Raise BrokenPipeError where this is a pipe that nobody reads any more."""
+        if sys.platform != "win32":
+            try:
+                descriptor = self._stream.fileno()
+            except OSError:  # a stand-in for stdout, without a descriptor
+                return
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                poll = select.poll()
+                poll.register(descriptor, 0)
+                if any(event & select.POLLERR for _, event in poll.poll(0)):
+                    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
     def finish(self) -> None:
         """Nothing is held back."""
         if self._ours:
@@ -94,6 +114,47 @@ class PipeOutput:
 
     def discard(self) -> None:
         """What has gone out can't be taken back."""
+        self.finish()
+
+
+class HeldOutput:
+    """Lines wait before a pipe until `release`: who reads it can't see how the run ends, only what comes through.
+
+    Up to `in_memory` bytes of them; more go to a temporary file without a name. Not a byte goes out unreleased.
+    Raises BrokenPipeError when the reader has gone, also while lines still wait for it.
+    """
+
+    def __init__(self, pipe: PipeOutput, *, in_memory: int = _HELD_IN_MEMORY) -> None:
+        self._pipe = pipe
+        self._held = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - closed by finish or discard
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Hold lines back."""
+        self._pipe.check_reader()
+        try:
+            self._held.write(_joined(lines))
+        except OSError as error:
+            raise _unholdable(error) from error
+
+    def release(self) -> None:
+        """Write all that is held back, and return when it is through."""
+        try:
+            self._held.seek(0)
+            while data := self._held.read(_AT_ONCE):
+                self._pipe.send(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _unholdable(error) from error
+
+    def finish(self) -> None:
+        """Drop what was not released."""
+        with contextlib.suppress(OSError):
+            self._held.close()
+        self._pipe.finish()
+
+    def discard(self) -> None:
+        """Drop what was not released."""
         self.finish()
 
 
@@ -181,6 +242,13 @@ def _unwritable(path: str, error: OSError) -> OutputError:
         return OutputError(f"{path} can't be written: its folder is not there. Create it, or choose another place.")
     return OutputError(
         f"{path} can't be written: {error.strerror or error}. Make room or choose another place, and run the same command again: no reply is lost."
+    )
+
+
+def _unholdable(error: OSError) -> OutputError:
+    where = tempfile.tempdir or "a temporary folder"
+    return OutputError(
+        f"the labels that wait for the gates can't be kept in {where}: {error.strerror or error}. Set TMPDIR to a folder with room, or name a file with -o, and run the same command again: no reply is lost."
     )
 
 

@@ -199,6 +199,10 @@ def wrongly_used(aifeedback: Command, folder: Path, _server: StartServer) -> int
     return aifeedback("label", pairs_in(folder), "--critic", "nobody/m").code
 
 
+def gate_missed(aifeedback: Command, folder: Path, _server: StartServer) -> int:
+    return aifeedback("label", pairs_in(folder), "--critic", "builtin", "--min-accuracy", "0.5").code
+
+
 def budget_spent(aifeedback: Command, folder: Path, server: StartServer) -> int:
     arguments = ("--critic", "vllm/m", "--base-url", server().url, "--max-requests", 3)
     return aifeedback("label", pairs_in(folder), *arguments).code
@@ -233,6 +237,7 @@ ENDINGS = {
     0: done,
     1: many_failed,
     2: wrongly_used,
+    3: gate_missed,
     4: budget_spent,
     5: critic_gone,
     129: stopped_by(signal.SIGHUP),

@@ -89,6 +89,22 @@ def label(
     max_failed: Annotated[
         str, typer.Option(metavar="N|SHARE", help="More pairs failed, unparsed, too long or invalid: exit 1.")
     ] = "1%",
+    min_consistency: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Gate: fewer pairs whose two orders agree: exit 3.")
+    ] = None,
+    min_accuracy: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Gate: fewer pairs labelled as their gold says: exit 3.")
+    ] = None,
+    min_kappa: Annotated[
+        str | None, typer.Option(metavar="K", help="Gate: less agreement with gold beyond chance: exit 3.")
+    ] = None,
+    max_longer_rate: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Gate: the longer response chosen more often: exit 3.")
+    ] = None,
+    gate_on: Annotated[
+        Literal["estimate", "lower"],
+        typer.Option(help="What a gate looks at: the figure, or the bad end of its 95% interval."),
+    ] = "estimate",
     base_url: Annotated[str, typer.Option(metavar="URL", help="Another OpenAI-compatible endpoint.")] = "",
     api_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable that holds the key.")] = "",
     header: Annotated[list[str] | None, typer.Option(metavar="NAME:VALUE", help="Further request headers.")] = None,
@@ -130,7 +146,8 @@ def label(
     if dry_run:
         from aifeedback.plan import plan
 
-        typer.echo(plan(job, environment=os.environ))
+        text = plan(job, environment=os.environ)
+        typer.echo(f"gates       {job.gates}\n{text}" if job.gates else text)
         return 0
     result = _run(job, common)
     common.screen.summary(result.summary, _places(job))
@@ -141,6 +158,7 @@ def label(
 def _job(flags: dict[str, Any], common: Common) -> Job:
     """The job that the flags describe. Raises SettingsError, TemplateError."""
     from aifeedback.cli.critic_options import EndpointFlags, critics
+    from aifeedback.gates import Gates, limit_of
     from aifeedback.job import Job
     from aifeedback.labeling import LabelSettings
     from aifeedback.lanes import LaneSettings
@@ -185,6 +203,13 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
         ),
         lane_settings=LaneSettings(flags["concurrency"], flags["rpm"], _seconds(flags["timeout"], "--timeout")),
         output_settings=OutputSettings(flags["shape"], flags["meta"], flags["explain"]),
+        gates=Gates(
+            min_consistency=limit_of("min-consistency", flags["min_consistency"]),
+            min_accuracy=limit_of("min-accuracy", flags["min_accuracy"]),
+            min_kappa=limit_of("min-kappa", flags["min_kappa"]),
+            max_longer_rate=limit_of("max-longer-rate", flags["max_longer_rate"]),
+            on=flags["gate_on"],
+        ),
     )
 
 
@@ -307,18 +332,29 @@ def _remark(result: JobResult, job: Job, common: Common) -> None:
         common.screen.note("asked in one order only: the critic's position bias is in these labels.")
 
 
+def _withheld(job: Job) -> str:
+    place = "stdout" if job.output == "-" else job.output
+    kept = " The replies are stored, and a further run pays nothing twice." if job.store else ""
+    return (
+        f"nothing was written to {place}: with gates, labels go into a pipe only when a run is complete and all gates are passed."
+        f"{kept} A file named with -o is written in any case."
+    )
+
+
 def _where(job: Job) -> str:
     return f"Each one's reason is in {job.rest}." if job.rest else "--rest FILE keeps each one's reason."
 
 
 def _exit_code(result: JobResult, job: Job, allowed: tuple[float, bool], common: Common) -> int:
-    """Contract section 6: the first of 5, 4, 1 that applies; all are named."""
+    """Contract section 6: the first of 5, 4, 3, 1 that applies; all are named."""
     codes: list[int] = []
     if result.stopped is not None:
         codes.append(4 if isinstance(result.stopped, BudgetSpent) else 5)
-        common.screen.error(
-            f"{result.stopped} The output holds what was labelled; the same command goes on from there."
-        )
+        output = "No label was let through" if result.withheld else "The output holds what was labelled"
+        common.screen.error(f"{result.stopped} {output}; the same command goes on from there.")
+    for gate in result.missed:
+        codes.append(3)
+        common.screen.error(gate.missed)
     limit, is_share = allowed
     troubled, read = result.tally.troubled, result.tally.read
     if troubled > (limit * read if is_share else limit):
@@ -328,4 +364,6 @@ def _exit_code(result: JobResult, job: Job, allowed: tuple[float, bool], common:
             f"{troubled} of {read} pairs failed, were unparsed, too long or invalid: more than --max-failed allows. "
             f'Most often: "{reason}" ({count}). {_where(job)}'
         )
+    if result.withheld:
+        common.screen.note(_withheld(job))
     return max(codes, default=0)
