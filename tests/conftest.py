@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,16 @@ def aifeedback(tmp_path: Path) -> Command:
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is nothing but small."""
+    from tests.tiny_models import tiny_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
 def write_lines(path: Path, rows: Sequence[object]) -> Path:

@@ -24,7 +24,7 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets.disable_progress_bars()
 
 
-def loaded(path: Path, cache: Path) -> Any:  # noqa: ANN401 - a dataset, which has no types
+def loaded(path: Path, cache: Path) -> Any:
     return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(cache))
 
 

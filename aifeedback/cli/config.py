@@ -13,7 +13,9 @@ from aifeedback.errors import SettingsError
 
 FILE_NAME = "aifeedback.toml"
 _PREFIX = "AIFEEDBACK_"
-_PATHS = {"output", "rest", "summary", "examples", "store"}
+_PATHS = {"output", "rest", "summary", "examples", "store", "config"}
+# AIFEEDBACK_CONFIG names aifeedback.toml, whatever else a command calls its --config.
+_NO_VARIABLE = {"config"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def defaults(
                 found[flag.parameter] = _from_file(config, flag, value)
     for name, flag in flags.items():
         text = environment.get(_variable(name))
-        if text:
+        if text and name not in _NO_VARIABLE:
             found[flag.parameter] = _several(name, text) if flag.multiple else text
     return found
 

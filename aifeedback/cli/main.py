@@ -15,7 +15,7 @@ import typer
 
 from aifeedback import __version__
 from aifeedback.cli import config as config_file
-from aifeedback.cli import label, prompts, store
+from aifeedback.cli import label, prompts, store, train
 from aifeedback.cli.screen import Screen
 from aifeedback.errors import AifeedbackError
 from aifeedback.reading_ahead import THREAD_NAME
@@ -44,6 +44,7 @@ app = typer.Typer(
 app.command("label", epilog=label.EPILOG)(label.label)
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(store.app, name="store")
+app.add_typer(train.app, name="train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ def _hoisted(arguments: Sequence[str]) -> list[str]:
             rest += [argument, *waiting]
         elif argument in _COMMON:
             front.append(_COMMON[argument])
+        elif rest[:1] == ["train"]:
+            rest.append(argument)  # its --config is the trainer's
         elif argument == "--config":
             front += [argument, *[value for value in [next(waiting, None)] if value is not None]]
         elif argument.startswith("--config="):

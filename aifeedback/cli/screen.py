@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -87,6 +88,48 @@ class Screen:
                     f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.spending.sent} requests"
                 )
 
+    def remark(self, text: str) -> None:
+        """Say what belongs to the result and is no note: a finding, a warning about the data."""
+        if self.log_json:
+            self._event("remark", text=text)
+        elif not self.quiet:
+            self.line(text)
+
+    @contextmanager
+    def following(self, line: Callable[[], str], figures: Callable[[], Mapping[str, object]]) -> Iterator[None]:
+        """Show one line about a run that goes on: on a terminal rewritten in place, elsewhere again every 10 s."""
+        if self.quiet:
+            yield
+            return
+        over = threading.Event()
+        terminal = sys.stderr.isatty() and not self.log_json and os.environ.get("TERM") != "dumb"
+
+        def follow() -> None:
+            while not over.wait(0.5 if terminal else _PLAIN_EVERY_S):
+                if self.log_json:
+                    self._event("progress", **figures())
+                elif terminal:
+                    _rewrite(line())
+                else:
+                    self.line(line())
+            if terminal:
+                _rewrite("")
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(2.0)
+
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """A small table of what came out."""
+        if self.log_json:
+            self._event("summary", **facts)
+        elif not self.quiet:
+            _print_rows(facts.items())
+
     def summary(self, summary: Mapping[str, object], places: Mapping[str, str]) -> None:
         """The table at the end, and where the outputs lie."""
         if self.log_json:
@@ -121,7 +164,18 @@ def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
             )
 
 
+def _rewrite(text: str) -> None:
+    """Put `text` in place of what the last line of the terminal says."""
+    width = shutil.get_terminal_size().columns - 1
+    sys.stderr.write(f"\r\x1b[2K{text[:width]}")
+    sys.stderr.flush()
+
+
 def _print_table(summary: Mapping[str, object], places: Mapping[str, str]) -> None:
+    _print_rows((*_table_rows(summary), *places.items()))
+
+
+def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -129,7 +183,7 @@ def _print_table(summary: Mapping[str, object], places: Mapping[str, str]) -> No
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in (*_table_rows(summary), *places.items()):
+    for name, value in rows:
         table.add_row(name, Text(value))  # a path or a model's name may look like markup
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
     console.print(table)

@@ -1,0 +1,104 @@
+"""All arguments of the trainer: what was said, and for the rest what suits the data and the hardware."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aifeedback.training.hardware import Hardware
+    from aifeedback.training.settings import TrainSettings
+
+_POINTS = 200
+_STOPS = 10
+_EVALUATIONS = 4
+
+
+def total_steps(settings: TrainSettings, rows: int, processes: int) -> int:
+    """Optimiser steps of the whole run over `rows` examples."""
+    said = settings.trainer.get("max_steps") if settings.steps is None else settings.steps
+    if said is not None and int(str(said)) > 0:
+        return int(str(said))
+    batches = math.ceil(rows / (settings.devices_batch * processes))
+    a_pass = max(1, math.ceil(batches / accumulation(settings)))
+    return math.ceil(_epochs(settings) * a_pass)
+
+
+def trainer_arguments(
+    settings: TrainSettings,
+    hardware: Hardware,
+    *,
+    rows: int,
+    held_out: int,
+    max_length: int,
+    resuming: bool,
+    thumbs: tuple[float, float],
+) -> dict[str, object]:
+    """The arguments for TRL's config class of `settings.kind`, under its own names; what the user said comes last.
+
+    `rows` and `held_out` are counts of examples, `max_length` counts tokens, `thumbs` are KTO's weights of up and down.
+    """
+    steps = total_steps(settings, rows, hardware.processes)
+    on_gpu = hardware.device in {"cuda", "xpu"}
+    arguments: dict[str, object] = {
+        "output_dir": settings.output,
+        "per_device_train_batch_size": settings.devices_batch,
+        "per_device_eval_batch_size": settings.devices_batch,
+        "gradient_accumulation_steps": accumulation(settings),
+        "num_train_epochs": _epochs(settings),
+        "learning_rate": settings.default_learning_rate,
+        "max_length": max_length,
+        "seed": settings.seed,
+        "use_cpu": hardware.device == "cpu",
+        "bf16": hardware.bf16,
+        "gradient_checkpointing": on_gpu,
+        "logging_steps": max(1, steps // _POINTS),
+        # A loss that is no number must be seen, not averaged away.
+        "logging_nan_inf_filter": False,
+        "save_steps": max(1, steps // _STOPS),
+        # The newest may be torn when the process is killed, so there is always one before it.
+        "save_total_limit": 2,
+        "eval_strategy": "steps" if held_out else "no",
+        "eval_steps": max(1, math.ceil(steps / _EVALUATIONS)),
+        "eval_on_start": bool(held_out) and not resuming,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    if settings.kind != "sft":
+        arguments["beta"] = 0.1
+    if settings.kind == "kto":
+        arguments["desirable_weight"], arguments["undesirable_weight"] = thumbs
+    if hardware.device == "cpu" and hardware.processes > 1:
+        arguments["ddp_backend"] = "gloo"
+    if on_gpu and settings.lora:
+        # The model's own weights stay as they are: half the memory, and the adapter is kept in float32.
+        arguments["model_init_kwargs"] = {"dtype": "bfloat16" if hardware.bf16 else "float32"}
+    return {**arguments, **settings.trainer, **_flags(settings)}
+
+
+def _flags(settings: TrainSettings) -> Mapping[str, object]:
+    """What the flags say, under the trainer's names."""
+    said: dict[str, object | None] = {
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.steps,
+        "per_device_train_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": settings.grad_accum,
+        "learning_rate": settings.learning_rate,
+        "beta": settings.beta,
+        "max_length": settings.max_length,
+    }
+    if settings.loss is not None:
+        said["loss_type"] = list(settings.losses) if settings.kind == "dpo" else settings.loss
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _epochs(settings: TrainSettings) -> float:
+    said = settings.trainer.get("num_train_epochs") if settings.epochs is None else settings.epochs
+    return 1.0 if said is None else float(str(said))
+
+
+def accumulation(settings: TrainSettings) -> int:
+    """Batches to an optimiser step."""
+    said = settings.trainer.get("gradient_accumulation_steps") if settings.grad_accum is None else settings.grad_accum
+    return 1 if said is None else int(str(said))

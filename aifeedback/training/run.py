@@ -1,0 +1,310 @@
+"""One training run, from its data to a model that can be loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aifeedback.errors import InputError, StopRun
+from aifeedback.jsontext import dumps, loads
+from aifeedback.records import Content
+from aifeedback.training import card, checkpoints, hardware, page, record, result
+from aifeedback.training.interleaving import weights
+from aifeedback.training.preparing import Prepared, prepare
+from aifeedback.training.progress import Ended, Progress, callback, listening
+from aifeedback.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer
+
+    from aifeedback.training.account import Account
+    from aifeedback.training.examples import Example
+    from aifeedback.training.hardware import Hardware
+    from aifeedback.training.samples import Answer
+
+Watch = Callable[[Callable[[], str], Callable[[], Mapping[str, object]]], AbstractContextManager[None]]
+
+_ASKED, _MOST_TOKENS, _ROOM = 10, 256, 1.5
+# The answers from before training, for a run that goes on.
+_BEFORE = ".before.json"
+_LOUD = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub")
+# What a run of the same name may be given anew without becoming another run.
+_NO_MATTER = {"data", "output", "resume", "merge", "telemetry", "command"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How a run ended: after `step` steps, by `signal` (0: by itself). `facts` are for a person to read."""
+
+    step: int
+    signal: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def train(
+    settings: TrainSettings,
+    *,
+    note: Callable[[str], None],
+    say: Callable[[str], None],
+    watch: Watch,
+    verbose: bool = False,
+) -> TrainResult:
+    """Train, and leave the model and its report in `settings.output`. Every process of several has to call it.
+
+    `note` and `say` are given lines for a person, `watch` is entered while training goes on.
+    Raises SettingsError, InputError (before the first step), OutputError, and StopRun where training can't go on.
+    """
+    if hardware.rank():
+        note, say = _silent, _silent
+    prepared = prepare(settings, note=note)
+    for finding in prepared.data.findings.all:
+        say(finding.line())
+    prepared.refuse()
+    with _quiet(settings, verbose=verbose):
+        return _Run(prepared, note, say, watch).go()
+
+
+class _Run:
+    """The part of a run that has tensors in it."""
+
+    def __init__(
+        self, prepared: Prepared, note: Callable[[str], None], say: Callable[[str], None], watch: Watch
+    ) -> None:
+        self._prepared, self._settings = prepared, prepared.settings
+        self._note, self._say, self._watch = note, say, watch
+        self._output = Path(self._settings.output)
+        self._fingerprint = _fingerprint(prepared)
+        self._progress, self._ended = Progress(), Ended()
+
+    def go(self) -> TrainResult:
+        """Train, look at the answers, save, and write down all of it."""
+        start = checkpoints.last(self._output, self._fingerprint) if self._settings.resume else None
+        if start is not None and self._is_finished():
+            self._note(f"{self._output} holds the finished run already: nothing is left to do.")
+            return TrainResult(0, facts={"model": str(self._output)})
+        if self._settings.resume:
+            self._note(f"going on from {start}." if start else "no checkpoint yet, so this run begins anew.")
+        found, trainer, tokenizer = self._build(start)
+        account = self._begin(found, trainer, tokenizer, start)
+        with _errors_of_the_machine():
+            with listening(self._ended), self._watch(self._progress.line, lambda: dataclasses.asdict(self._progress)):
+                trainer.train(resume_from_checkpoint=str(start) if start else None)
+            self._stop_early(trainer)
+            if self._ended.signal:
+                self._write(account)
+                return TrainResult(trainer.state.global_step, self._ended.signal)
+            self._evaluate(trainer)
+            # Without the answers from before there is nothing to hold those from after against.
+            account.after = self._answers(account.asked, trainer, tokenizer) if account.before else []
+            result.save(trainer, self._output, merge=self._settings.merge)
+        account.finished = True
+        if trainer.is_world_process_zero():
+            account.result_files = result.hashes(self._output)
+        for warning in account.warnings():
+            self._say(f"Warning: {warning}")
+        self._write(account)
+        return TrainResult(trainer.state.global_step, facts=self._facts(account))
+
+    def _build(self, start: Path | None) -> tuple[Hardware, Trainer, PreTrainedTokenizerBase]:
+        from aifeedback.training.arguments import trainer_arguments
+        from aifeedback.training.trainers import build, load_tokenizer
+
+        settings, parts = self._settings, self._prepared.parts
+        found = hardware.look(
+            four_bit=settings.four_bit, use_cpu=settings.trainer.get("use_cpu") is True, note=self._note
+        )
+        arguments = trainer_arguments(
+            settings,
+            found,
+            rows=len(parts.train),
+            held_out=len(parts.held_out),
+            max_length=self._prepared.max_length,
+            resuming=start is not None,
+            thumbs=weights(parts.train),
+        )
+        tokenizer = load_tokenizer(settings.model, arguments)
+        trainer = build(settings, arguments, parts.train, parts.held_out, tokenizer)
+        _see_all_rows(trainer, parts.train, parts.held_out)
+        return found, trainer, tokenizer
+
+    def _begin(
+        self, found: Hardware, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, start: Path | None
+    ) -> Account:
+        """Ask the model before it learns, and leave in the folder whose run this is."""
+        from aifeedback.training.account import Account
+
+        if start is None and trainer.is_world_process_zero():
+            checkpoints.clear(self._output)
+        trainer.accelerator.wait_for_everyone()
+        trainer.add_callback(callback(self._progress, self._ended, self._fingerprint))
+        parts = self._prepared.parts
+        asked = _different_prompts(parts.held_out or parts.train)
+        before = self._before() if start else self._answers(asked, trainer, tokenizer)
+        if len(before) != len(asked):
+            before = []
+        elif start is None and trainer.is_world_process_zero():
+            record.write_whole(
+                dumps([dataclasses.asdict(answer) for answer in before]).decode(), self._output / _BEFORE
+            )
+        account = Account(self._prepared, found, trainer, asked, before)
+        self._write(account)
+        return account
+
+    def _answers(
+        self, asked: Sequence[Example], trainer: Trainer, tokenizer: PreTrainedTokenizerBase
+    ) -> Sequence[Answer]:
+        """Answers of the model as it is now; none where it is spread over several processes, and from all but the first."""
+        from aifeedback.training.samples import answers
+
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            return []
+        if not trainer.is_world_process_zero():
+            return []
+        model: Any = trainer.accelerator.unwrap_model(trainer.model)
+        room = self._prepared.lengths.get("chosen") or self._prepared.lengths.get("completion")
+        most = min(_MOST_TOKENS, max(16, round(_ROOM * room.p95))) if room else _MOST_TOKENS
+        prompts: list[Content] = [example.prompt for example in asked]
+        return answers(model, tokenizer, prompts, most_tokens=most)
+
+    def _before(self) -> Sequence[Answer]:
+        """The answers from before training, as the first part of this run wrote them down."""
+        from aifeedback.training.samples import Answer
+
+        try:
+            value, _ = loads((self._output / _BEFORE).read_bytes())
+        except (OSError, ValueError):
+            return []
+        rows = value if isinstance(value, list) else []
+        return [Answer(str(row["text"]), bool(row["finished"])) for row in rows if isinstance(row, dict)]
+
+    def _stop_early(self, trainer: Trainer) -> None:
+        """Raise StopRun where the weights are spoiled: such a model is not written."""
+        if self._ended.diverged:
+            raise StopRun(
+                f"the loss is no number any more (step {self._ended.diverged}), so no model was written. Lower --lr, or look for rows that are not like the others."
+            )
+
+    def _evaluate(self, trainer: Trainer) -> None:
+        """See that there is an evaluation of the model as it ended."""
+        evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
+        if self._prepared.parts.held_out and trainer.state.global_step not in evaluated:
+            trainer.evaluate()
+
+    def _write(self, account: Account) -> None:
+        if not account.trainer.is_world_process_zero():
+            return
+        told = account.record()
+        record.write(told, self._output / "training.json")
+        if account.finished:
+            record.write_whole(page.render(told, folder=str(self._output)), self._output / "training.html")
+            record.write_whole(card.render(told, folder=str(self._output)), self._output / "README.md")
+            (self._output / _BEFORE).unlink(missing_ok=True)
+
+    def _is_finished(self) -> bool:
+        try:
+            value, _ = loads((self._output / "training.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(value, dict) and value.get("finished") is True
+
+    def _facts(self, account: Account) -> dict[str, str]:
+        rows = account.record()["data"]["rows"]
+        steps, evaluations = account.history()
+        facts = {
+            "rows": f"{rows['read']} read: {rows['train']} trained on, {rows['held_out']} held out, {rows['left_out']} left out",
+            "steps": str(account.trainer.state.global_step),
+        }
+        for name in ("loss", "margin", "accuracy"):
+            points = evaluations or steps
+            first, last = (points[0].get(name), points[-1].get(name)) if points else (None, None)
+            if isinstance(first, float) and isinstance(last, float):
+                facts[f"{'held-out ' if evaluations else ''}{name}"] = f"{first:.4g} → {last:.4g}"
+        kind = (
+            "an adapter on " + self._settings.model if self._settings.lora and not self._settings.merge else "weights"
+        )
+        return facts | {"model": f"{self._output} ({kind})", "report": str(self._output / "training.html")}
+
+
+def _silent(_text: str) -> None:
+    """Say nothing: of several processes the first one speaks."""
+
+
+@contextmanager
+def _quiet(settings: TrainSettings, *, verbose: bool) -> Iterator[None]:
+    """Keep other people's libraries from talking and from reporting to their makers, unless that is wanted."""
+    if not settings.telemetry:
+        # Read when huggingface_hub is imported; what the user has set stays.
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if verbose:
+        yield
+        return
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _errors_of_the_machine() -> Iterator[None]:
+    """A full disk or memory as one line. Raises StopRun."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise StopRun(
+            "out of GPU memory. Lower --batch-size and raise --grad-accum, lower --max-length, or use --4bit; --resume goes on from the last checkpoint."
+        ) from error
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise StopRun(
+            f"can't go on:{where} {error.strerror or error}. Make room; --resume goes on from the last checkpoint."
+        ) from error
+
+
+def _see_all_rows(trainer: Trainer, train: Sequence[Example], held_out: Sequence[Example]) -> None:
+    """See that the trainer took every row it was given. Raises InputError: rows must not vanish unseen."""
+    for name, given, dataset in (
+        ("training", train, trainer.train_dataset),
+        ("held-out", held_out, trainer.eval_dataset),
+    ):
+        taken: Any = dataset
+        if given and len(taken) != len(given):
+            raise InputError(
+                f"the trainer took {len(taken)} of {len(given)} {name} rows, and does not say why. Raise --max-length."
+            )
+
+
+def _different_prompts(examples: Sequence[Example]) -> list[Example]:
+    """The first few examples whose prompts differ."""
+    found: dict[Content, Example] = {}
+    for example in examples:
+        if example.prompt not in found and len(found) < _ASKED:
+            found[example.prompt] = example
+    return sorted(found.values(), key=lambda example: (example.file, example.line))
+
+
+def _fingerprint(prepared: Prepared) -> dict[str, str]:
+    """What has to be the same for a run to go on: labels, model and settings."""
+    settings = prepared.settings
+    said = {
+        each.name: str(getattr(settings, each.name))
+        for each in dataclasses.fields(settings)
+        if each.name not in _NO_MATTER
+    }
+    said["model"] = str(Path(settings.model).resolve()) if Path(settings.model).is_dir() else settings.model
+    return {**said, "labels": prepared.data.sha256}

@@ -1,0 +1,200 @@
+"""TRL's trainer for a run: the model, its tokenizer and adapter, the rows it needs and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aifeedback.errors import SettingsError
+from aifeedback.records import Content
+from aifeedback.training.examples import Demonstration, Example, PreferencePair, Thumb
+from aifeedback.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer
+
+_ALL_BUT_THE_HEAD = "all-linear"
+
+
+def rows_of(examples: Sequence[Example], *, soft: bool) -> list[dict[str, object]]:
+    """What TRL is given: the columns it needs and no other, since it takes some for something else (training.md)."""
+    return [_row(example, soft=soft) for example in examples]
+
+
+def _row(example: Example, *, soft: bool) -> dict[str, object]:
+    match example:
+        case PreferencePair():
+            row: dict[str, object] = {
+                "prompt": _plain(example.prompt),
+                "chosen": _plain(example.chosen),
+                "rejected": _plain(example.rejected),
+            }
+            return row | ({"preference": example.preference} if soft else {})
+        case Demonstration():
+            return {"prompt": _plain(example.prompt), "completion": _plain(example.completion)}
+        case Thumb():
+            return {"prompt": _plain(example.prompt), "completion": _plain(example.completion), "label": example.up}
+
+
+def _plain(content: Content) -> object:
+    if isinstance(content, str):
+        return content
+    return [{"role": message.role, "content": message.content} for message in content]
+
+
+def build(
+    settings: TrainSettings,
+    arguments: Mapping[str, object],
+    train: Sequence[Example],
+    held_out: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Trainer:
+    """The trainer, ready to train. Raises SettingsError for what TRL or the model's library refuses."""
+    from datasets import Dataset
+    from transformers import PrinterCallback
+
+    soft = settings.soft_labels != "off"
+    config = _config(settings, arguments)
+    model, adapter = _policy(settings, config)
+    extra: dict[str, Any] = {}
+    if soft:
+        extra["data_collator"] = _soft_collator(config, tokenizer)
+    try:
+        trainer: Trainer = _trainer_class(settings)(
+            model=model,
+            args=config,
+            train_dataset=Dataset.from_list(rows_of(train, soft=soft)),
+            eval_dataset=Dataset.from_list(rows_of(held_out, soft=soft)) if held_out else None,
+            processing_class=tokenizer,
+            peft_config=adapter,
+            quantization_config=_quantization(settings),
+            **extra,
+        )
+    except (ValueError, ImportError, NotImplementedError) as error:
+        raise SettingsError(f"the trainer refuses this run: {_first_line(error)}") from error
+    trainer.remove_callback(PrinterCallback)  # it speaks to stdout
+    return trainer
+
+
+def _trainer_class(settings: TrainSettings) -> type[Any]:
+    if settings.soft_labels != "off":
+        from aifeedback.training.soft_labels import soft_trainer
+
+        return soft_trainer(settings.soft_labels)
+    import trl
+
+    known: dict[str, type[Any]] = {"dpo": trl.DPOTrainer, "sft": trl.SFTTrainer, "kto": trl.KTOTrainer}
+    return known[settings.kind]
+
+
+def _soft_collator(config: Any, tokenizer: PreTrainedTokenizerBase) -> Any:  # noqa: ANN401 - a config of TRL's
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    from aifeedback.training.soft_labels import soft_collator
+
+    return soft_collator(
+        DataCollatorForPreference(
+            pad_token_id=tokenizer.pad_token_id,
+            max_length=config.max_length,
+            truncation_mode=config.truncation_mode,
+            pad_to_multiple_of=config.pad_to_multiple_of,
+        )
+    )
+
+
+def _config(settings: TrainSettings, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - a config of TRL's
+    import trl
+
+    kind = {"dpo": trl.DPOConfig, "sft": trl.SFTConfig, "kto": trl.KTOConfig}[settings.kind]
+    try:
+        return kind(**arguments)
+    except (ValueError, TypeError, ImportError) as error:
+        raise SettingsError(f"the trainer refuses these settings: {_first_line(error)}") from error
+
+
+def load_tokenizer(model: str, arguments: Mapping[str, object]) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a padding token. Raises SettingsError where there is none."""
+    from transformers import AutoTokenizer
+
+    more = arguments.get("model_init_kwargs") or {}
+    revision = more.get("revision") if isinstance(more, dict) else None
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            model, revision=revision or "main", trust_remote_code=bool(arguments.get("trust_remote_code"))
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise SettingsError(f"{model}: no tokenizer that can be loaded: {_first_line(error)}") from error
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise SettingsError(f"{model}: its tokenizer has neither a padding nor an end token. Set one in it.")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _policy(settings: TrainSettings, config: Any) -> tuple[Any, Any]:  # noqa: ANN401 - TRL's, peft's
+    """The model as TRL takes it, and the adapter that is to be trained on it.
+
+    A folder with an adapter goes on with that adapter: TRL keeps a frozen copy of it as the reference model.
+    """
+    folder = Path(settings.model)
+    if (folder / "adapter_config.json").is_file():
+        return _adapted(settings, config, folder), None
+    return (str(folder.resolve()) if folder.is_dir() else settings.model), _adapter(settings)
+
+
+def _adapted(settings: TrainSettings, config: Any, folder: Path) -> Any:  # noqa: ANN401
+    if not settings.lora:
+        raise SettingsError(
+            f"{folder} is an adapter, and --no-lora trains plain weights. Merge it first: train it with --merge, or use peft's merge_and_unload."
+        )
+    from peft import PeftModel
+    from trl.trainer.utils import create_model_from_path
+
+    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    more = dict(config.model_init_kwargs or {})
+    if (quantization := _quantization(settings)) is not None:
+        more["quantization_config"] = quantization
+    config.model_init_kwargs = None
+    try:
+        return PeftModel.from_pretrained(create_model_from_path(base, **more), folder, is_trainable=True)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{folder}: the adapter can't be loaded: {_first_line(error)}") from error
+
+
+def _adapter(settings: TrainSettings) -> Any:  # noqa: ANN401 - peft's
+    if not settings.lora:
+        return None
+    from peft import LoraConfig
+
+    said = {"r": settings.lora_r, "lora_alpha": 2 * settings.lora_r, "target_modules": _ALL_BUT_THE_HEAD}
+    try:
+        return LoraConfig(**{"task_type": "CAUSAL_LM", **said, **settings.lora_more})
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"peft refuses these lora settings: {_first_line(error)}") from error
+
+
+def _quantization(settings: TrainSettings) -> Any:  # noqa: ANN401 - transformers'
+    """QLoRA's four bits: NF4, quantised twice, computing in bfloat16 (Dettmers et al. 2023, arXiv:2305.14314)."""
+    if not settings.four_bit:
+        return None
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise SettingsError("--4bit needs one more package. Install it with: pip install bitsandbytes")
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    """The gist of an error of somebody else's, which may be a page."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,321 @@
+"""`aifeedback train` from outside: from labels, also through a pipe, to a model that loads; or to exit 2 and no model."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Command, clean_environment, some_pairs, write_lines
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+# What a shell says with pipefail off: only the trainer's own exit code counts.
+PIPE = "{python} -m aifeedback label {label} | {python} -m aifeedback train dpo - {train}"
+
+
+def some_labels(count: int, *, preference: float = 1.0) -> list[dict[str, Any]]:
+    """Labelled pairs in messages, in which the shorter answer is chosen."""
+    drawn = random.Random(5)
+    return [
+        {
+            "id": str(number),
+            "prompt": [{"role": "user", "content": f"Name a number above {number}."}],
+            "chosen": [{"role": "assistant", "content": str(number + drawn.randrange(1, 9))}],
+            "rejected": [{"role": "assistant", "content": f"Not {number - 1}, that is below {drawn.randrange(99)}."}],
+            "preference": preference,
+            "feedback": {"critic": "test/critic", "template": "pairwise@1", "criteria": "helpful"},
+        }
+        for number in range(count)
+    ]
+
+
+def told(folder: Path) -> Any:
+    """What the run says of itself."""
+    return json.loads((folder / "training.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """All tensors of a saved model or adapter."""
+    from safetensors.torch import load_file
+
+    return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
+def piped(folder: Path, label: str, train: str) -> subprocess.CompletedProcess[str]:
+    """Run `label … | train dpo - …` in a shell."""
+    return subprocess.run(
+        ["bash", "-c", PIPE.format(python=sys.executable, label=label, train=train)],
+        cwd=folder,
+        env=clean_environment(HOME=str(folder), **ONE_THREAD),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+def test_labels_through_a_pipe_become_a_model_and_every_row_was_seen(tmp_path: Path, tiny: Path) -> None:
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(200))
+    done = piped(
+        tmp_path,
+        "pairs.jsonl --critic builtin --no-store --summary summary.json",
+        f"--model {tiny} -o policy --lr 1e-3",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    labelled = json.loads((tmp_path / "summary.json").read_text())["labeled"]
+    run = told(tmp_path / "policy")
+    rows = run["data"]["rows"]
+    assert (rows["read"], rows["left_out"]) == (labelled, 0)
+    assert rows["train"] + rows["held_out"] == labelled == 200
+    assert run["finished"]
+    assert run["history"][-1]["epoch"] == 1.0
+    assert run["data"]["critics"] == {"builtin": 200}
+    assert run["data"]["files"][0]["name"] == "stdin"
+    assert run["history"][-1]["loss"] < run["history"][0]["loss"]
+    first, last = run["evaluations"][0], run["evaluations"][-1]
+    assert last["loss"] < first["loss"]
+    assert last["margin"] > first["margin"]
+    assert last["accuracy"] > first["accuracy"]
+    # the three lines that the docs show
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "policy")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "policy")
+    answer = model.generate(**tokenizer("Name one.", return_tensors="pt"), max_new_tokens=2)
+    assert answer.shape[1] > 2
+    assert (tmp_path / "policy" / "training.html").stat().st_size > 10_000
+    assert "builtin" in (tmp_path / "policy" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [
+        ("nowhere.jsonl --critic builtin", "check the path"),
+        ("pairs.jsonl --critic vllm/x --base-url http://127.0.0.1:9/v1 --patience 0s", "127.0.0.1:9"),
+        ("pairs.jsonl --critic builtin --no-store --min-accuracy 0.5", "accuracy"),
+        ("pairs.jsonl --critic builtin --no-store --max-longer-rate 0.1", "longer"),
+    ],
+    ids=["no input", "no endpoint", "a gate without a figure", "a missed gate"],
+)
+def test_labels_that_failed_or_missed_a_gate_train_nothing(tmp_path: Path, tiny: Path, label: str, code: str) -> None:
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(30))
+    done = piped(tmp_path, label, f"--model {tiny} -o policy")
+    assert done.returncode == 2
+    assert code in done.stderr.lower()
+    assert "nothing to train on" in done.stderr
+    assert not (tmp_path / "policy").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path, tiny: Path) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", some_labels(120))
+    arguments = ["dpo", str(labels), "--model", str(tiny), "--lr", "1e-3", "--batch-size", "2", "--set", "save_steps=5"]
+
+    def command(output: str, *more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "aifeedback", "train", *arguments, "-o", output, *more],
+            cwd=tmp_path,
+            env=clean_environment(HOME=str(tmp_path), **ONE_THREAD),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    unkilled = command("unkilled")
+    killed = command("killed")
+    marks = tmp_path / "killed"
+    end = time.monotonic() + 60
+    while not list(marks.glob("checkpoint-1[05]/aifeedback.json")) and time.monotonic() < end:
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (marks / "adapter_model.safetensors").exists()
+    assert told(marks)["finished"] is False
+    resumed = command("killed", "--resume")
+    assert resumed.communicate(timeout=90)[0] is None
+    assert resumed.returncode == 0
+    assert unkilled.wait(90) == 0
+    whole, broken = weights(tmp_path / "unkilled"), weights(marks)
+    assert whole.keys() == broken.keys()
+    assert max(float((whole[name] - broken[name]).abs().max()) for name in whole) <= 1e-6
+    assert [point["step"] for point in told(marks)["history"]] == [
+        point["step"] for point in told(tmp_path / "unkilled")["history"]
+    ]
+    assert [s["before"] for s in told(marks)["samples"]] == [
+        s["before"] for s in told(tmp_path / "unkilled")["samples"]
+    ]
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on_and_a_changed_one_does_not_go_on(tmp_path: Path, tiny: Path) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", some_labels(60))
+    arguments = [sys.executable, "-m", "aifeedback", "train", "dpo", str(labels), "--model", str(tiny), "-o", "policy"]
+    arguments += ["--lr", "1e-3", "--epochs", "400", "--eval-fraction", "0"]
+    environment = clean_environment(HOME=str(tmp_path), **ONE_THREAD)
+    run = subprocess.Popen(arguments, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "policy" / "training.json").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGTERM)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert re.search(r"interrupted after step \d+\. The same command with --resume goes on", said)
+    assert not (tmp_path / "policy" / "adapter_model.safetensors").exists()
+    changed = subprocess.run(
+        [*arguments, "--resume", "--beta", "0.5"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert changed.returncode == 2
+    assert "was made with other beta" in changed.stderr
+
+
+def test_bad_data_are_told_with_counts_and_places_and_train_nothing(
+    aifeedback: Command, tmp_path: Path, tiny: Path
+) -> None:
+    rows = some_labels(12)
+    rows[3]["rejected"] = rows[3]["chosen"]
+    rows[7]["rejected"] = rows[7]["chosen"]
+    rows[5]["chosen"] = [{"role": "assistant", "content": None}]
+    write_lines(tmp_path / "labels.jsonl", rows)
+    done = aifeedback("train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy")
+    assert done.code == 2
+    assert "2 rows: chosen and rejected are the same" in done.err
+    assert "[labels.jsonl, line 4; labels.jsonl, line 8]" in done.err
+    assert "labels.jsonl, line 6: chosen[0].content is null" in done.err
+    assert "3 of 12 rows are bad; --skip-bad leaves them out." in done.err
+    assert not (tmp_path / "policy").exists()
+    dry = aifeedback("train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy", "--dry-run", "--skip-bad")
+    assert dry.code == 0
+    assert "rows: 12 read, 3 left out; examples: 8 to train on, 1 held out" in dry.out
+
+
+def test_the_plan_shows_lengths_and_needs_no_weights(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:
+    rows = some_labels(40)
+    rows[0]["prompt"][0]["content"] = "Why? " * 200
+    write_lines(tmp_path / "labels.jsonl", rows)
+    without = tmp_path / "no-weights"
+    without.mkdir()
+    for file in tiny.iterdir():
+        if file.suffix != ".safetensors":
+            (without / file.name).write_bytes(file.read_bytes())
+    done = aifeedback(
+        "train", "dpo", "labels.jsonl", "--model", without, "-o", "policy", "--dry-run", "--max-length", 64
+    )
+    assert done.code == 0, done.err
+    assert re.search(r"tokens +p50 +p90 +p95 +p99 +max", done.out)
+    assert "1 rows left out" in done.out
+    assert "the prompt alone fills --max-length" in done.out
+    assert not (tmp_path / "policy").exists()
+
+
+def test_help_and_errors_before_training_never_load_tensors(tmp_path: Path, tiny: Path) -> None:
+    write_lines(tmp_path / "bad.jsonl", [{"prompt": "p", "chosen": "c"}])
+    write_lines(tmp_path / "texts.jsonl", [{"prompt": "p" * 9000, "chosen": "c", "rejected": "d"}])
+    lines = [
+        ["train", "--help"],
+        ["train", "dpo", "--help"],
+        ["train", "dpo", "bad.jsonl", "--model", str(tiny), "-o", "policy"],
+        ["train", "dpo", "texts.jsonl", "--model", str(tiny), "-o", "policy", "--max-length", "64"],
+        ["train", "dpo", "bad.jsonl", "--model", "no/such/folder", "-o", "policy"],
+        ["train", "dpo", "bad.jsonl", "--model", str(tiny), "-o", "policy", "--set", "learning_rat=1"],
+        ["train", "dpo", "bad.jsonl", "--model", str(tiny)],
+        ["train", "kto", "bad.jsonl", "--model", str(tiny), "-o", "policy", "--batch-size", "1"],
+    ]
+    script = (
+        "import sys, json\nfrom aifeedback.cli.main import run\n"
+        f"codes = [run(line) for line in json.loads({json.dumps(json.dumps(lines))})]\n"
+        "print(json.dumps([codes, [name for name in ('torch', 'transformers', 'trl') if name in sys.modules]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    codes, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert loaded == []
+    assert codes == [0, 0, 2, 2, 2, 2, 2, 2]
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, tiny: Path) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(4))
+    script = (
+        "import importlib.util as u, sys\nfound = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name in ('trl', 'torch') else found(name, *a)\n"
+        "from aifeedback.cli.main import run\n"
+        f"sys.exit(run(['train', 'dpo', 'labels.jsonl', '--model', {str(tiny)!r}, '-o', 'policy']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'aifeedback[train]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--soft-labels", "cdpo", "--loss", "ipo"], "has no meaning with ipo"),
+        (["--soft-labels", "gdpo", "--set", "loss_type=robust"], "has no meaning with robust"),
+        (["--merge", "--no-lora"], "--merge"),
+        (["--4bit", "--no-lora"], "--4bit"),
+        (["--epochs", "2", "--steps", "5"], "Give one of them"),
+        (["--set", "warmup_ratio=0.1"], "warmup_steps"),
+        (["--set", "learning_rate=fast"], "learning_rate"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(
+    aifeedback: Command, tmp_path: Path, tiny: Path, flags: list[str], says: str
+) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(4))
+    done = aifeedback("train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy", *flags)
+    assert done.code == 2
+    assert says in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_that_holds_something_else_is_not_overwritten(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(4))
+    before = {file.name: file.read_bytes() for file in tiny.iterdir()}
+    itself = aifeedback("train", "dpo", "labels.jsonl", "--model", tiny, "-o", tiny)
+    assert itself.code == 2
+    assert "is the model itself" in itself.err
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "config.json").write_text("{}")
+    theirs = aifeedback("train", "dpo", "labels.jsonl", "--model", tiny, "-o", "theirs")
+    assert theirs.code == 2
+    assert "no run of aifeedback made" in theirs.err
+    assert {file.name: file.read_bytes() for file in tiny.iterdir()} == before
+
+
+def test_the_trainers_own_config_file_is_no_aifeedback_toml(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(4))
+    (tmp_path / "train.yaml").write_text("learning_rate: 5e-6\nnum_train_epochs: 3\nper_device_train_batch_size: 2\n")
+    (tmp_path / "other.toml").write_text("[train]\nbeta = 0.2\n")
+    line = ["train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy", "--config", "train.yaml", "--dry-run"]
+    done = aifeedback("--config", "other.toml", *line, env={"AIFEEDBACK_CONFIG": str(tmp_path / "nowhere.toml")})
+    assert done.code == 0, done.err
+    assert "steps: 6 of 2 examples" in done.out
+
+
+def test_the_extra_names_what_the_trainer_imports() -> None:
+    import tomllib
+
+    from aifeedback.training import preparing
+
+    extra = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]["train"]
+    named = {re.split(r"[<>=\[ ]", line)[0].lower() for line in extra}
+    assert {name.replace("_", "-") for name in preparing.PACKAGES} <= named | {"yaml"}

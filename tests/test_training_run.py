@@ -1,0 +1,241 @@
+"""What a run leaves: models that load and say what they learnt, each kind of training, and a record that adds up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aifeedback.errors import InputError, SettingsError, StopRun
+from aifeedback.training.run import TrainResult, train
+from aifeedback.training.settings import Kind, TrainSettings
+from tests.conftest import write_lines
+from tests.test_train_command import some_labels, told, weights
+
+pytestmark = [pytest.mark.filterwarnings("ignore")]  # what TRL, transformers and peft warn each other of
+
+
+@contextlib.contextmanager
+def unwatched(_line: Callable[[], str], _figures: Callable[[], Mapping[str, object]]) -> Iterator[None]:
+    yield
+
+
+@pytest.fixture
+def trained(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., tuple[TrainResult, Path]]]:
+    """Train on rows in this process: `trained("dpo", rows, lora=False, …)`; what was said is in `trained.said`."""
+    levels = {name: logging.getLogger(name).level for name in ("transformers", "trl", "peft", "accelerate", "datasets")}
+
+    def run(kind: Kind, rows: list[dict[str, Any]], **more: Any) -> tuple[TrainResult, Path]:
+        output = tmp_path / str(more.pop("output", "policy"))
+        data = write_lines(tmp_path / "data.jsonl", rows)
+        said = {"model": str(tiny), "learning_rate": 1e-3} | more
+        settings = TrainSettings(kind, [str(data)], output=str(output), **said)
+        run.said = []  # type: ignore[attr-defined]
+        with warnings.catch_warnings():
+            result = train(settings, note=run.said.append, say=run.said.append, watch=unwatched)  # type: ignore[attr-defined]
+        return result, output
+
+    yield run
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def thumbs(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt": f"Is {n} a number?",
+            "completion": "Yes." if n % 3 else f"No, {n} is none.",
+            "thumb": 1 if n % 3 else -1,
+        }
+        for n in range(count)
+    ]
+
+
+def test_the_loss_falls_and_held_out_margin_and_accuracy_rise(trained: Any) -> None:
+    _, folder = trained("dpo", some_labels(120), lora=False, epochs=2)
+    run = told(folder)
+    first, last = run["evaluations"][0], run["evaluations"][-1]
+    assert run["history"][-1]["loss"] < run["history"][0]["loss"]
+    assert last["loss"] < first["loss"]
+    assert last["margin"] > first["margin"]
+    assert last["accuracy"] > first["accuracy"]
+    assert first["step"] == 0
+    assert last["step"] == run["history"][-1]["step"] == 30
+
+
+def test_an_adapter_is_small_names_its_base_and_loads_by_itself(trained: Any, tiny: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    _, folder = trained("dpo", some_labels(40))
+    run = told(folder)
+    assert run["model"]["kind"] == "adapter"
+    assert 0 < run["model"]["trainable"] < run["model"]["parameters"]
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny.resolve())
+    assert (config["r"], config["lora_alpha"]) == (16, 32)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert any("lora" in name for name, _ in model.named_parameters())
+    assert not (folder / "training_args.bin").exists()
+    for name, digest in run["result_files"].items():
+        import hashlib
+
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_merged_weights_answer_as_the_adapter_does_and_are_not_merged_twice(trained: Any) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    rows = some_labels(40)
+    _, adapter = trained("dpo", rows, output="adapter")
+    _, merged = trained("dpo", rows, output="merged", merge=True)
+    ids = torch.tensor([[5, 9, 70, 33]])
+    with torch.no_grad():
+        one, other = (AutoModelForCausalLM.from_pretrained(folder)(ids).logits for folder in (adapter, merged))
+    assert torch.allclose(one, other, atol=1e-5)
+    assert (merged / "adapter" / "adapter_model.safetensors").is_file()
+    assert not (merged / "adapter_config.json").exists()
+    assert told(merged)["model"]["kind"] == "weights"
+
+
+def test_sft_makes_the_chosen_answers_likelier(trained: Any) -> None:
+    _, folder = trained("sft", some_labels(80), lora=False, epochs=2)
+    run = told(folder)
+    assert run["evaluations"][-1]["loss"] < run["evaluations"][0]["loss"]
+    assert run["evaluations"][-1]["accuracy"] > run["evaluations"][0]["accuracy"]
+
+
+def test_sft_learns_from_a_teachers_answers_and_dpo_goes_on_from_its_adapter(trained: Any, tiny: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    rows = [{"prompt": f"Name a number above {n}.", "completion": str(n + 1)} for n in range(40)]
+    _, first = trained("sft", rows, output="sft")
+    strings = [
+        {"prompt": row["prompt"], "chosen": row["completion"], "rejected": "No.", "preference": 0.8} for row in rows
+    ]
+    _, second = trained("dpo", strings, output="dpo", model=str(first), soft_labels="cdpo")
+    run = told(second)
+    assert run["evaluations"][0]["margin"] == 0, "the reference is the adapter that training began with"
+    assert run["evaluations"][-1]["margin"] > 0
+    config = json.loads((second / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny.resolve())
+    assert AutoModelForCausalLM.from_pretrained(second) is not None
+    assert not (second / "ref").exists()
+
+
+def test_kto_learns_from_thumbs_with_both_sides_in_every_batch(trained: Any) -> None:
+    _, folder = trained("kto", thumbs(90), lora=False, epochs=2, learning_rate=1e-3)
+    run = told(folder)
+    assert run["data"]["rows"]["read"] == 90
+    assert run["trainer"]["desirable_weight"] == 1.0
+    assert run["trainer"]["undesirable_weight"] == pytest.approx(2.0, rel=0.1)
+    assert run["evaluations"][-1]["margin"] > run["evaluations"][0]["margin"]
+    assert all(
+        point.get("chosen_reward") is not None and point.get("rejected_reward") is not None for point in run["history"]
+    )
+
+
+def test_kto_takes_labelled_pairs_apart_and_counts_rows_not_halves(trained: Any) -> None:
+    _, folder = trained("kto", some_labels(30))
+    rows = told(folder)["data"]["rows"]
+    assert rows["read"] == rows["train"] + rows["held_out"] + rows["left_out"] == 30
+
+
+def test_the_record_names_labels_critic_settings_and_versions(trained: Any) -> None:
+    import hashlib
+
+    _, folder = trained("dpo", some_labels(40, preference=0.75), beta=0.2, steps=3, trainer={"weight_decay": 0.01})
+    run = told(folder)
+    data = (folder.parent / "data.jsonl").read_bytes()
+    assert run["data"]["files"] == [
+        {"name": str(folder.parent / "data.jsonl"), "sha256": hashlib.sha256(data).hexdigest(), "rows": 40}
+    ]
+    assert run["data"]["critics"] == {"test/critic": 40}
+    assert run["data"]["preference"]["mean"] == 0.75
+    assert (run["trainer"]["beta"], run["trainer"]["max_steps"], run["trainer"]["weight_decay"]) == (0.2, 3, 0.01)
+    assert run["versions"]["trl"]
+    assert len(run["samples"]) == min(10, run["data"]["rows"]["held_out"])
+    assert "test/critic" in (folder / "README.md").read_text()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(trained: Any) -> None:
+    rows = some_labels(40)
+    one, again, other = (
+        weights(trained("dpo", rows, output=name, steps=4, seed=seed)[1])
+        for name, seed in (("one", 1), ("again", 1), ("other", 2))
+    )
+    assert all((one[name] == again[name]).all() for name in one)
+    assert any((one[name] != other[name]).any() for name in one)
+
+
+def test_a_second_run_replaces_the_first_and_leaves_what_is_not_its_own(trained: Any) -> None:
+    _, folder = trained("dpo", some_labels(30), steps=4)
+    (folder / "notes.txt").write_text("mine")
+    trained("dpo", some_labels(30), steps=2, lora=False)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "adapter_config.json").exists()
+    assert not (folder / "checkpoint-4").exists()
+    assert told(folder)["history"][-1]["step"] == 2
+
+
+def test_a_finished_run_that_is_resumed_does_nothing_more(trained: Any) -> None:
+    _, folder = trained("dpo", some_labels(30), steps=4)
+    before = (folder / "adapter_model.safetensors").stat().st_mtime_ns
+    result, _ = trained("dpo", some_labels(30), steps=4, resume=True)
+    assert result.step == 0
+    assert any("finished run already" in line for line in trained.said)
+    assert (folder / "adapter_model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_torn_checkpoint_does_not_count(trained: Any) -> None:
+    _, folder = trained("dpo", some_labels(30), steps=6, trainer={"save_steps": 2})
+    whole = weights(folder)
+    (folder / "checkpoint-6" / "aifeedback.json").unlink()  # as if the process had died while it was written
+    (folder / "checkpoint-6" / "adapter_model.safetensors").write_bytes(b"torn")
+    run = told(folder)
+    (folder / "training.json").write_text(json.dumps(run | {"finished": False}))
+    trained("dpo", some_labels(30), steps=6, trainer={"save_steps": 2}, resume=True)
+    assert any(line.endswith("checkpoint-4.") for line in trained.said)
+    assert all((whole[name] == value).all() for name, value in weights(folder).items())
+
+
+def test_resuming_before_the_first_checkpoint_begins_anew(trained: Any) -> None:
+    _, folder = trained("dpo", some_labels(30), steps=2, resume=True)
+    assert any("begins anew" in line for line in trained.said)
+    assert told(folder)["evaluations"][0]["step"] == 0
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_writes_no_model(trained: Any) -> None:
+    with pytest.raises(StopRun, match="no number any more"):
+        trained("dpo", some_labels(40), lora=False, learning_rate=1e30, trainer={"max_grad_norm": 0.0}, epochs=5)
+    folder = next(Path.cwd().glob("policy"))
+    assert not (folder / "model.safetensors").exists()
+    assert told(folder)["finished"] is False
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "says"),
+    [
+        ({"trainer": {"max_length": 4}}, InputError, "can't be trained on"),
+        ({"lora_more": {"target_modules": ["no_such_layer"]}}, SettingsError, "no_such_layer"),
+        ({"four_bit": True}, SettingsError, "CUDA GPU"),
+        ({"loss": "no_such_loss"}, SettingsError, "no_such_loss"),
+    ],
+)
+def test_what_can_not_be_done_is_one_error_and_leaves_no_model(
+    trained: Any, tmp_path: Path, more: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        trained("dpo", some_labels(20), **more)
+    assert not list(tmp_path.glob("policy/*.safetensors"))
+
+
+def test_losses_can_be_joined(trained: Any) -> None:
+    _, folder = trained("dpo", some_labels(20), loss="sigmoid+sft", steps=2)
+    assert told(folder)["trainer"]["loss_type"] == ["sigmoid", "sft"]
