@@ -20,6 +20,10 @@ COMMANDS = (
     "store stats",
     "store explain",
     "store prune",
+    "train",
+    "train dpo",
+    "train sft",
+    "train kto",
 )
 
 

@@ -29,10 +29,21 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 TWICE = BEGINNING.replace("{{ bos_token }}", "{{ bos_token + bos_token }}")
-DEMANDING = (
-    "{%- if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
-    "{% for m in messages %}{% generation %}{{ m | tojson }}{% endgeneration %}{% if loop.last %}{% break %}{% endif %}{% endfor %}"
-)
+DEMANDING = """
+    {% if messages[0]['role'] == 'system' %}
+        {{ raise_exception('no system turn') }}
+    {% endif %}
+    {% for m in messages %}
+        {# a comment #}
+        {% generation %}
+            {{ m | tojson }}
+        {% endgeneration %}
+        {% if loop.last %}
+            {% break %}
+        {% endif %}
+    {% endfor %}
+{{ 'true' if tools is none else 'false' }} {{ unheard_of }} {{ pad_token }} {{ strftime_now('%%') }}
+"""
 VARIANTS: dict[str, dict[str, Any]] = {
     "chatml": {},
     "no template": {"chat": False},
@@ -314,6 +325,7 @@ STRINGS = [
     pair("Name a number.", " One.", " Another one."),
     pair("A prompt that ends in a space: ", "One.", "the answer<|im_end|>"),
     pair("Half a word: num", "bers are good", "ber"),
+    pair("Half a word with one of them: num", "ber", "! One"),
     pair("Equal to its last word: " + LONG, "One", "Two"),
     pair(LONG * 3, "The prompt is too long", "for anything"),
     pair("<|begin|>Begun twice", " é\u0301 Ａ", "<|im_end|>"),

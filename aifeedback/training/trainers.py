@@ -168,7 +168,8 @@ def _adapter(settings: TrainSettings) -> Any:  # noqa: ANN401 - peft's
         return None
     from peft import LoraConfig
 
-    said = {"r": settings.lora_r, "lora_alpha": 2 * settings.lora_r, "target_modules": _ALL_BUT_THE_HEAD}
+    rank = int(str(settings.lora_more.get("r", settings.lora_r)))
+    said = {"r": rank, "lora_alpha": 2 * rank, "target_modules": _ALL_BUT_THE_HEAD}
     try:
         return LoraConfig(**{"task_type": "CAUSAL_LM", **said, **settings.lora_more})
     except (TypeError, ValueError) as error:
