@@ -31,7 +31,7 @@ def trainer_arguments(
     *,
     rows: int,
     held_out: int,
-    max_length: int,
+    max_length: int | None,
     resuming: bool,
     thumbs: tuple[float, float],
 ) -> dict[str, object]:

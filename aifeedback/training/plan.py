@@ -60,7 +60,5 @@ def _lengths(prepared: Prepared) -> Iterator[str]:
     for what, lengths in prepared.lengths.items():
         yield f"  {what:<10}" + "".join(f"{getattr(lengths, name):>8}" for name in names)
     cut = {finding.code: finding.count for finding in prepared.data.findings.all}
-    yield (
-        f"  cut at {prepared.max_length}: {cut.get('completion_cut', 0)} answers cut, "
-        f"{cut.get('prompt_too_long', 0)} rows left out"
-    )
+    where = f"cut at {prepared.max_length}" if prepared.max_length else "not cut"
+    yield (f"  {where}: {cut.get('completion_cut', 0)} answers cut, {cut.get('prompt_too_long', 0)} rows left out")

@@ -19,6 +19,7 @@ from aifeedback.training.tokens import ModelFiles, quick_tokenizer, slow_tokeniz
 
 # What the extra `train` installs, as far as a run cannot do without it.
 PACKAGES = ("torch", "trl", "transformers", "peft", "datasets", "accelerate", "matplotlib")
+_NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Prepared:
     settings: TrainSettings
     data: TrainingData
     parts: Parts
-    max_length: int
+    max_length: int | None
     lengths: Mapping[str, LengthStatistics]
 
     def refuse(self) -> None:
@@ -80,26 +81,31 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
     data = read(settings)
     tokens = quick_tokenizer(files)
     if tokens is None:
-        note(f"{settings.model} has no tokenizer.json, so its rows are checked the slow way.")
+        note(f"the tokenizer of {settings.model} needs transformers, which takes some seconds to load.")
         tokens = slow_tokenizer(settings.model)
     checks = TokenChecks(tokens, settings.kind, model_vocabulary=files.vocabulary)
     for example in data.examples:
         checks.see(example)
-    said = settings.trainer.get("max_length") if settings.max_length is None else settings.max_length
-    max_length = checks.suggest_max_length() if said is None else int(str(said))
-    fits = checks.finish(max_length, data.findings)
+    max_length = _max_length(settings, checks)
+    fits = checks.finish(_NO_LIMIT if max_length is None else max_length, data.findings)
     kept = [example for example, keep in zip(data.examples, fits, strict=True) if keep == "kept"]
     # Rows, not examples: KTO makes two of a pair.
-    gone = {
-        (example.file, example.line): "prompt_too_long" if keep == "too_long" else "same_after_cut"
-        for example, keep in zip(data.examples, fits, strict=True)
-        if keep != "kept"
-    }
+    gone = {(data.examples[number].file, data.examples[number].line): code for number, code in checks.reasons.items()}
     data.left_out.update(gone.values())
     data.examples = kept
     parts = divide(kept, settings)
     _see_what_is_left(settings, data, parts)
     return Prepared(settings, data, parts, max_length, checks.statistics())
+
+
+def _max_length(settings: TrainSettings, checks: TokenChecks) -> int | None:
+    """Where rows are cut, in tokens; None where the trainer was told not to cut any."""
+    if settings.max_length is not None:
+        return settings.max_length
+    if "max_length" in settings.trainer:
+        said = settings.trainer["max_length"]
+        return None if said is None else int(str(said))
+    return checks.suggest_max_length()
 
 
 def _see_what_is_left(settings: TrainSettings, data: TrainingData, parts: Parts) -> None:

@@ -61,14 +61,14 @@ class Progress:
 
     def line(self) -> str:
         """All of it in one line."""
-        parts = [f"step {self.step} of {self.total}"]
-        parts += [f"{name} {self.figures[name]:.4g}" for name in ("loss", "margin", "accuracy") if name in self.figures]
-        if "loss" in self.held_out:
-            parts.append(f"held-out loss {self.held_out['loss']:.4g}")
-        if self.tokens_per_second is not None:
-            parts.append(f"{self.tokens_per_second:.0f} tokens/s")
+        parts = [f"step {self.step}/{self.total}"]
         if self.left_s is not None:
             parts.append(f"{_time(self.left_s)} left")
+        parts += [f"{name} {self.figures[name]:.3g}" for name in ("loss", "margin", "accuracy") if name in self.figures]
+        if self.tokens_per_second is not None:
+            parts.append(f"{self.tokens_per_second:.0f} tokens/s")
+        if "loss" in self.held_out:
+            parts.append(f"held-out loss {self.held_out['loss']:.3g}")
         return ", ".join(parts)
 
 

@@ -131,7 +131,8 @@ class _Run:
         )
         tokenizer = load_tokenizer(settings.model, arguments)
         trainer = build(settings, arguments, parts.train, parts.held_out, tokenizer)
-        _see_all_rows(trainer, parts.train, parts.held_out)
+        if not settings.trainer.get("packing"):  # which makes one row of many
+            _see_all_rows(trainer, parts.train, parts.held_out)
         return found, trainer, tokenizer
 
     def _begin(

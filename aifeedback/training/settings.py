@@ -62,6 +62,8 @@ class TrainSettings:
                     raise SettingsError(f"--soft-labels can't be combined with {name}. Leave one of them out.")
             if self.trainer.get("f_divergence_type", "reverse_kl") != "reverse_kl":
                 raise SettingsError("--soft-labels is defined for reverse_kl only. Leave f_divergence_type out.")
+        if self.trainer.get("truncation_mode") == "keep_end":
+            raise SettingsError("truncation_mode=keep_end cuts the prompts, which nothing here checks. Leave it out.")
         if self.epochs is not None and self.steps is not None:
             raise SettingsError("--epochs and --steps both say when to end. Give one of them.")
         if self.merge and not self.lora:
