@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from aifeedback.critics import Critic
     from aifeedback.errors import AifeedbackError
     from aifeedback.records import Invalid, Label, Message, Pair, Question, Reply, Status, Verdict
+    from aifeedback.training.run import train
+    from aifeedback.training.settings import TrainSettings
 
 __version__ = "0.1.0"
 
@@ -33,10 +35,12 @@ __all__ = [
     "Question",
     "Reply",
     "Status",
+    "TrainSettings",
     "Verdict",
     "label",
     "label_async",
     "label_file",
+    "train",
 ]
 
 _HOMES = {
@@ -44,6 +48,8 @@ _HOMES = {
     "aifeedback.critics": ("Critic",),
     "aifeedback.errors": ("AifeedbackError",),
     "aifeedback.records": ("Invalid", "Label", "Message", "Pair", "Question", "Reply", "Status", "Verdict"),
+    "aifeedback.training.run": ("train",),
+    "aifeedback.training.settings": ("TrainSettings",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

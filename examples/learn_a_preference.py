@@ -27,10 +27,31 @@ from typing import Any
 import aifeedback as af
 from aifeedback.testing import FairCritic
 
-ANIMALS = "ant bear cat crow deer dog duck eel fox frog goat hare hen horse lamb mole mouse owl pig seal".split()
-COLOURS = "black blue brown gold green grey pink red tan white".split()
+ANIMALS = [
+    "ant",
+    "bear",
+    "cat",
+    "crow",
+    "deer",
+    "dog",
+    "duck",
+    "eel",
+    "fox",
+    "frog",
+    "goat",
+    "hare",
+    "hen",
+    "horse",
+    "lamb",
+    "mole",
+    "mouse",
+    "owl",
+    "pig",
+    "seal",
+]
+COLOURS = ["black", "blue", "brown", "gold", "green", "grey", "pink", "red", "tan", "white"]
 FRAMES = ("Where is the {}?", "Find me the {}.", "I have lost the {}.", "Tell me where the {} lives.")
-PLACES = "in the barn|by the lake|on the hill|under the bridge|behind the house|near the old mill".split("|")
+PLACES = ["in the barn", "by the lake", "on the hill", "under the bridge", "behind the house", "near the old mill"]
 # As many words in a question as in its counterpart: what is learnt must not be length.
 QUESTIONS = ("Do you like it there?", "Shall I show you?", "May I ask you why?", "Is it yours?")
 STATEMENTS = ("It does like it there.", "I can show you.", "You need not say why.", "It is mine.")
@@ -51,10 +72,14 @@ class Plan:
     prompts: int = 120
     samples: int = 8
     sft: Sequence[str] = ("--epochs", "3", "--batch-size", "16", "--lr", "3e-3")
-    dpo: Sequence[str] = ("--epochs", "3", "--batch-size", "16", "--lr", "2e-4", "--eval-fraction", "0.1")
+    # The sft term keeps the chosen answers likely; without it so small a model forgets how to end one.
+    dpo: Sequence[str] = (
+        *("--epochs", "3", "--batch-size", "8", "--lr", "1e-3", "--beta", "0.5"),
+        *("--loss", "sigmoid+sft", "--eval-fraction", "0.1"),
+    )
 
 
-QUICK = Plan(answers=800, pairs=240, prompts=60, samples=4)
+QUICK = Plan(answers=800, pairs=480, prompts=60, samples=4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ def known_flags() -> set[str]:
     server = subprocess.run(
         [sys.executable, "-m", "aifeedback.testing", "--help"], capture_output=True, text=True, check=True
     )
-    return {*flags_of(typer.main.get_command(app)), *re.findall(r"--[a-z-]+", server.stdout), "--help"}
+    launchers = {"--cpu", "--nproc-per-node"}  # accelerate's and torchrun's own
+    return {*flags_of(typer.main.get_command(app)), *re.findall(r"--[a-z-]+", server.stdout), "--help", *launchers}
 
 
 @by_page

@@ -41,11 +41,18 @@ def test_a_wheel_works_without_the_checkout(tmp_path: Path) -> None:
         assert re.search(rf"\b{name}\b", listed.stdout)
 
 
+def names_of(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=; ]", each)[0].replace("-", "_").lower() for each in requirements}
+
+
 def test_every_import_of_the_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[\[<>=; ]", each)[0].replace("-", "_").lower() for each in project["dependencies"]}
+    declared = names_of(project["dependencies"])
+    training = names_of(project["optional-dependencies"]["train"])
     found: set[str] = set()
+    trained: set[str] = set()
     for path in (ROOT / "aifeedback").rglob("*.py"):
+        into = trained if "training" in path.parts else found
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = (
                 [node.module or ""]
@@ -54,9 +61,13 @@ def test_every_import_of_the_package_is_declared() -> None:
                 if isinstance(node, ast.Import)
                 else []
             )
-            found |= {name.partition(".")[0] for name in names}
+            into |= {name.partition(".")[0] for name in names}
     foreign = {name.lower() for name in found - set(sys.stdlib_module_names) - {"aifeedback"}}
     assert foreign - {"pytest"} <= declared, "an import is missing from pyproject.toml"
+    tensors = {name.lower() for name in trained - set(sys.stdlib_module_names) - {"aifeedback"}}
+    assert {"pyyaml" if name == "yaml" else name for name in tensors} <= declared | training | {"bitsandbytes"}
+    # accelerate and datasets are what TRL can't do without; a launcher's user calls accelerate by name
+    assert training - {"accelerate"} <= {"pyyaml" if name == "yaml" else name for name in tensors}
     assert declared <= foreign, "pyproject.toml names what nobody imports"
 
 

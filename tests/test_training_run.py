@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,6 @@ from tests.test_train_command import some_labels, told, weights
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # what TRL, transformers and peft warn each other of
 
 
-@contextlib.contextmanager
-def unwatched(_line: Callable[[], str], _figures: Callable[[], Mapping[str, object]]) -> Iterator[None]:
-    yield
-
-
 @pytest.fixture
 def trained(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., tuple[TrainResult, Path]]]:
     """Train on rows in this process: `trained("dpo", rows, lora=False, …)`; what was said is in `trained.said`."""
@@ -38,7 +32,7 @@ def trained(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., tuple[TrainRes
         settings = TrainSettings(kind, [str(data)], output=str(output), **said)
         run.said = []  # type: ignore[attr-defined]
         with warnings.catch_warnings():
-            result = train(settings, note=run.said.append, say=run.said.append, watch=unwatched)  # type: ignore[attr-defined]
+            result = train(settings, note=run.said.append, say=run.said.append)  # type: ignore[attr-defined]
         return result, output
 
     yield run

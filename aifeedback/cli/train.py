@@ -62,7 +62,7 @@ TELEMETRY = Annotated[bool, typer.Option("--telemetry", help="Let TRL and the hu
 
   aifeedback label pairs.jsonl --critic openai/gpt-5-mini --min-consistency 0.7 | aifeedback train dpo - --model ./model -o policy
 
-  aifeedback train dpo labels.jsonl --model Qwen/Qwen3-0.6B -o policy --soft-labels cdpo --set warmup_steps=0.1""",
+  aifeedback train dpo labels.jsonl --model ./model -o policy --soft-labels cdpo""",
 )
 def dpo(
     ctx: typer.Context,
@@ -149,7 +149,7 @@ def sft(
 
   aifeedback train kto thumbs.jsonl --model ./model -o policy
 
-  aifeedback train kto labels.jsonl --model Qwen/Qwen3-0.6B -o policy --batch-size 16""",
+  aifeedback train kto labels.jsonl --model ./model -o policy --batch-size 16""",
 )
 def kto(
     ctx: typer.Context,
@@ -186,10 +186,12 @@ def kto(
 
 
 def _train(kind: Kind, ctx: typer.Context, flags: dict[str, Any]) -> int:
+    from aifeedback.training.hardware import rank
     from aifeedback.training.run import train
 
     common = cast("Common", ctx.obj)
     screen = common.screen
+    screen.quiet = screen.quiet or rank() > 0  # of several processes the first one speaks
     settings = _settings(kind, flags, common)
     if flags["dry_run"]:
         from aifeedback.training.plan import plan

@@ -57,6 +57,7 @@ class Account:
             "finished": self.finished,
             "started": self.started,
             "seconds": round(time.monotonic() - self._begun, 1),
+            "loop_seconds": self._loop_seconds(),
             "command": list(settings.command),
             "model": {
                 "name": settings.model,
@@ -95,6 +96,11 @@ class Account:
             "warnings": self.warnings(),
             "result_files": self.result_files,
         }
+
+    def _loop_seconds(self) -> float:
+        """What the trainer says its loop took; 0 while it has not ended."""
+        log: Sequence[Mapping[str, float]] = self.trainer.state.log_history
+        return next((float(entry["train_runtime"]) for entry in reversed(log) if "train_runtime" in entry), 0.0)
 
     def history(self) -> tuple[list[Point], list[Point]]:
         """The logged steps, and the evaluations on what is held out."""

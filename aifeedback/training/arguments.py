@@ -69,8 +69,10 @@ def trainer_arguments(
         arguments["beta"] = 0.1
     if settings.kind == "kto":
         arguments["desirable_weight"], arguments["undesirable_weight"] = thumbs
-    if hardware.device == "cpu" and hardware.processes > 1:
-        arguments["ddp_backend"] = "gloo"
+    if hardware.processes > 1:
+        arguments["ddp_find_unused_parameters"] = False
+        if hardware.device == "cpu":
+            arguments["ddp_backend"] = "gloo"
     if on_gpu and settings.lora:
         # The model's own weights stay as they are: half the memory, and the adapter is kept in float32.
         arguments["model_init_kwargs"] = {"dtype": "bfloat16" if hardware.bf16 else "float32"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,6 +107,9 @@ def listening(ended: Ended) -> Iterator[None]:
             signal.raise_signal(number)
         ended.signal = number
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is told of signals
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         for number, handler in before.items():

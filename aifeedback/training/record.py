@@ -145,13 +145,14 @@ class Signs(TypedDict):
 
 
 class Record(TypedDict):
-    """`training.json`. `started` is an ISO time, `trainer` holds every argument of the trainer as it was used."""
+    """`training.json`. `started` is an ISO time, `loop_seconds` the training loop's part of `seconds`, `trainer` holds every argument of the trainer as it was used."""
 
     aifeedback: str
     kind: Kind
     finished: bool
     started: str
     seconds: float
+    loop_seconds: NotRequired[float]
     command: Sequence[str]
     model: Model
     data: Data

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,14 @@ _LOUD = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "hugg
 _NO_MATTER = {"data", "output", "resume", "merge", "telemetry", "command"}
 
 
+def _silent(_text: str) -> None:
+    """Say nothing: of several processes the first one speaks."""
+
+
+def _unwatched(_line: Callable[[], str], _figures: Callable[[], Mapping[str, object]]) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class TrainResult:
     """How a run ended: after `step` steps, by `signal` (0: by itself). `facts` are for a person to read."""
@@ -51,9 +59,9 @@ class TrainResult:
 def train(
     settings: TrainSettings,
     *,
-    note: Callable[[str], None],
-    say: Callable[[str], None],
-    watch: Watch,
+    note: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = _silent,
+    watch: Watch = _unwatched,
     verbose: bool = False,
 ) -> TrainResult:
     """Train, and leave the model and its report in `settings.output`. Every process of several has to call it.
@@ -233,10 +241,6 @@ class _Run:
         return facts | {"model": f"{self._output} ({kind})", "report": str(self._output / "training.html")}
 
 
-def _silent(_text: str) -> None:
-    """Say nothing: of several processes the first one speaks."""
-
-
 @contextmanager
 def _quiet(settings: TrainSettings, *, verbose: bool) -> Iterator[None]:
     """Keep other people's libraries from talking and from reporting to their makers, unless that is wanted."""
@@ -252,11 +256,16 @@ def _quiet(settings: TrainSettings, *, verbose: bool) -> Iterator[None]:
 
     datasets.disable_progress_bars()
     transformers_logging.disable_progress_bar()
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    levels = {name: logging.getLogger(name).level for name in _LOUD}
+    try:
+        for name in _LOUD:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager

@@ -1,0 +1,73 @@
+"""Two processes that train together (gloo, on CPUs) learn what one learns, and only the first speaks and writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, clean_environment, write_lines
+from tests.test_train_command import some_labels, told, weights
+
+pytestmark = pytest.mark.slow
+TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "aifeedback.training"]
+ONE = ["-m", "aifeedback.training"]
+
+
+def run(folder: Path, launcher: list[str], *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *launcher, *map(str, arguments)],
+        cwd=folder,
+        env=clean_environment(HOME=str(folder), OMP_NUM_THREADS="1"),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+
+@pytest.mark.parametrize("lora", ["--lora", "--no-lora"])
+def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path, tiny: Path, lora: str) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", some_labels(84))
+    said = ["dpo", labels, "--model", tiny, "--lr", "1e-3", "--eval-fraction", "0.04", lora]
+    one = run(tmp_path, ONE, *said, "-o", "one", "--batch-size", 8)
+    two = run(tmp_path, TWO, *said, "-o", "two", "--batch-size", 4)
+    assert one.returncode == 0, one.stderr
+    assert two.returncode == 0, two.stderr
+    assert two.stderr.count("trained on") == 1
+    single, double = told(tmp_path / "one"), told(tmp_path / "two")
+    assert double["hardware"]["processes"] == 2
+    assert double["data"]["rows"] == single["data"]["rows"]
+    assert len(single["history"]) == len(double["history"]) == 10
+    for name in ("loss", "margin"):
+        for mine, theirs in zip(single["history"], double["history"], strict=True):
+            assert mine[name] == pytest.approx(theirs[name], abs=1e-4)
+        for mine, theirs in zip(single["evaluations"], double["evaluations"], strict=True):
+            assert mine[name] == pytest.approx(theirs[name], abs=1e-4)
+    assert weights(tmp_path / "one").keys() == weights(tmp_path / "two").keys()
+
+
+def test_two_processes_with_bad_data_say_so_once_and_leave_no_model(tmp_path: Path, tiny: Path) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", [{"prompt": "p", "chosen": "c"}] * 4)
+    done = run(tmp_path, TWO, "dpo", labels, "--model", tiny, "-o", "policy")
+    assert done.returncode != 0
+    assert done.stderr.count("a field is missing") == 1
+    assert not (tmp_path / "policy").exists()
+
+
+def test_two_processes_do_not_share_stdin(tmp_path: Path, tiny: Path) -> None:
+    done = run(tmp_path, TWO, "dpo", "-", "--model", tiny, "-o", "policy")
+    assert done.returncode != 0
+    assert "several processes can't share stdin" in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("file", sorted((ROOT / "examples" / "accelerate").glob("*.yaml")), ids=lambda file: file.stem)
+def test_accelerate_reads_the_example_configs(file: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(file))
+    assert config.num_processes == 8
+    assert config.mixed_precision == "bf16"
