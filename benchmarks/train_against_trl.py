@@ -18,7 +18,7 @@ from pathlib import Path
 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-ROWS, STEPS, BATCH, LENGTH = 320, 40, 8, 256
+ROWS, STEPS, BATCH, LENGTH = 160, 20, 8, 256
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
 

@@ -151,6 +151,9 @@ def test_the_record_names_labels_critic_settings_and_versions(trained: Any) -> N
         {"name": str(folder.parent / "data.jsonl"), "sha256": hashlib.sha256(data).hexdigest(), "rows": 40}
     ]
     assert run["data"]["critics"] == {"test/critic": 40}
+    lines = run["data"]["held_out"][str(folder.parent / "data.jsonl")]
+    assert len(lines) == run["data"]["rows"]["held_out"] > 0
+    assert all(1 <= line <= 40 for line in lines)
     assert run["data"]["preference"]["mean"] == 0.75
     assert (run["trainer"]["beta"], run["trainer"]["max_steps"], run["trainer"]["weight_decay"]) == (0.2, 3, 0.01)
     assert run["versions"]["trl"]

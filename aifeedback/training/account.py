@@ -147,6 +147,9 @@ class Account:
             "files": [{"name": name, "sha256": digest, "rows": rows} for name, (digest, rows) in data.files.items()],
             "rows": {"read": data.read, "train": trained, "held_out": held, "left_out": data.left_out.total()},
             "left_out": dict(data.left_out),
+            "held_out": {
+                name: sorted({each.line for each in parts.held_out if each.file == name}) for name in data.files
+            },
             "findings": data.findings.as_json(),  # type: ignore[typeddict-item] # the shape is the table's
             "tokens": {name: dataclasses.asdict(lengths) for name, lengths in self.prepared.lengths.items()},  # type: ignore[misc] # the same fields
             "max_length": self.prepared.max_length,

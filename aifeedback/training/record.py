@@ -77,11 +77,15 @@ class Preference(TypedDict):
 
 
 class Data(TypedDict):
-    """What was learned from. `critics`, `templates`, `criteria`: rows by name; `left_out`: rows by a finding's code."""
+    """What was learned from. `critics`, `templates`, `criteria`: rows by name; `left_out`: rows by a finding's code.
+
+    `held_out`: the lines of each file that were tested on and not trained on.
+    """
 
     files: Sequence[DataFile]
     rows: Rows
     left_out: Mapping[str, int]
+    held_out: NotRequired[Mapping[str, Sequence[int]]]
     findings: Sequence[FindingEntry]
     tokens: Mapping[str, TokenStatistics]
     max_length: int | None
