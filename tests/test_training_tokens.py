@@ -296,7 +296,7 @@ def test_a_model_on_the_hub_is_read_without_the_files_it_lacks(
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError
 
-    def give(_: str, file: str) -> str:
+    def give(_: str, file: str, **__: object) -> str:
         path = made("chatml") / file
         if not path.is_file():
             raise EntryNotFoundError(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -122,12 +123,30 @@ def _place(name: str, before: str = "") -> Callable[[str], Path | None]:
     return lambda file: _download(name, file, before)
 
 
+@cache
+def _unreachable(url: str) -> bool:
+    """Whether nobody answers at `url`. A proxy may know the way where we don't, so with one nothing is said."""
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    if getproxies():
+        return False
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=5):
+            return False
+    except OSError:
+        return True
+
+
 def _download(name: str, file: str, before: str) -> Path | None:
     from huggingface_hub import errors, hf_hub_download
-    from huggingface_hub.constants import is_offline_mode
+    from huggingface_hub.constants import ENDPOINT, is_offline_mode
 
     try:
-        return Path(hf_hub_download(name, file))
+        # Asked for without a network, the hub's library tries for half a minute.
+        return Path(hf_hub_download(name, file, local_files_only=is_offline_mode() or _unreachable(ENDPOINT)))
     except errors.GatedRepoError as error:
         raise SettingsError(
             f"{before}{name}: access must be asked for on its hub page, then run hf auth login."
