@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from aifeedback.records import Pair, Question, text_of
+from aifeedback.records import Message, Pair, Question, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,33 @@ class Keys:
         head = _canonical([asked.endpoint, asked.model, asked.parameters])
         self._head = hashlib.blake2b(head.encode(), digest_size=16)
         self._pair: tuple[Pair | None, bytes] = (None, b"")
+        self._opening: tuple[tuple[Message, ...], hashlib.blake2b] = ((), hashlib.blake2b(digest_size=16))
 
     def key(self, question: Question) -> Key:
         """The key of `question`: a hash of the messages, the model, the parameters, the endpoint and the sample."""
-        messages = hashlib.blake2b(digest_size=16)
-        for message in question.messages:
-            content = message.content.encode()
-            messages.update(b"%d %s %d " % (len(message.role), message.role.encode(), len(content)))
-            messages.update(content)
+        messages = self._hashed(question.messages[:-1])
+        for last in question.messages[-1:]:
+            _feed(messages, last)
         digest = self._head.copy()
         digest.update(messages.digest() + question.sample.to_bytes(4, "big"))
         if question.pair is not self._pair[0]:  # the questions about a pair come one after the other
             self._pair = (question.pair, pair_hash(question.pair))
         return Key(digest.digest(), messages.digest(), self._pair[1], question.sample)
+
+    def _hashed(self, opening: tuple[Message, ...]) -> hashlib.blake2b:
+        """The hash of what comes before the last message: the same for all pairs, as a rule."""
+        if opening != self._opening[0]:
+            begun = hashlib.blake2b(digest_size=16)
+            for message in opening:
+                _feed(begun, message)
+            self._opening = (opening, begun)
+        return self._opening[1].copy()
+
+
+def _feed(messages: hashlib.blake2b, message: Message) -> None:
+    content = message.content.encode()
+    messages.update(b"%d %s %d " % (len(message.role), message.role.encode(), len(content)))
+    messages.update(content)
 
 
 def pair_hash(pair: Pair) -> bytes:

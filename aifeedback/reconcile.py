@@ -12,7 +12,8 @@ from aifeedback.settings import ReconcileSettings
 IDENTICAL = "identical responses"
 
 _MILLION = 1_000_000
-_HALF = Fraction(1, 2)
+Exact = int | Fraction
+"""A probability in millionths, as it is before it is rounded: whole but for means that don't come out even."""
 
 # With several things missing, the one that the next run of the same command can mend comes first.
 # A label from some of its samples would be another one after the next run.
@@ -84,26 +85,31 @@ def _missing(groups: Mapping[Order, Mapping[str, Sequence[Verdict]]]) -> Verdict
     return min(known, key=lambda verdict: _MISSING_FIRST.index(verdict.status or Status.FAILED), default=None)
 
 
-def _order_mean(critics: Mapping[str, Sequence[Verdict]]) -> Fraction | None:
+def _order_mean(critics: Mapping[str, Sequence[Verdict]]) -> Exact | None:
     """The mean over critics of the mean over each one's readable samples; None if one of them has none."""
     means = []
     for asked in critics.values():
-        readable = [Fraction(round(verdict.p_a * _MILLION), _MILLION) for verdict in asked if verdict.p_a is not None]
+        readable = [round(verdict.p_a * _MILLION) for verdict in asked if verdict.p_a is not None]
         if not readable:
             return None
         means.append(_mean(readable))
     return _mean(means)
 
 
-def _mean(values: Sequence[Fraction]) -> Fraction:
-    return values[0] if len(values) == 1 else sum(values, start=Fraction()) / len(values)
+def _mean(values: Sequence[Exact]) -> Exact:
+    total = sum(values)
+    if isinstance(total, int) and total % len(values) == 0:
+        return total // len(values)  # nearly always, and far cheaper than a fraction
+    return Fraction(total, len(values))
 
 
-def _rounded(p: Fraction) -> PA:
+def _rounded(p: Exact) -> PA:
     """To 6 digits, once, and around 0.5, so that exchanging a and b mirrors it exactly."""
-    distance = abs(p - _HALF) * _MILLION
+    if isinstance(p, int):
+        return PA(p / _MILLION)
+    distance = abs(p - _MILLION // 2)
     whole = (2 * distance.numerator + distance.denominator) // (2 * distance.denominator)
-    return PA((_MILLION // 2 + (whole if p > _HALF else -whole)) / _MILLION)
+    return PA((_MILLION // 2 + (whole if p > _MILLION // 2 else -whole)) / _MILLION)
 
 
 def _side(p_a: PA) -> int:

@@ -21,6 +21,8 @@ from aifeedback.jsontext import dumps, loads
 from aifeedback.keys import Asked, Key
 from aifeedback.records import Reply, Usage
 
+# Below that, setting the compressor up costs more time than it saves room.
+_WORTH_COMPRESSING = 1024
 _ELSEWHERE = "Choose another place with --store, or use --no-store."
 _APPLICATION_ID = 0x61696662  # "aifb"
 _VERSION = 1
@@ -251,11 +253,12 @@ def _pack(reply: Reply) -> bytes:
         reply.content, reply.reasoning, reply.refusal, reply.finish_reason, reply.model, reply.fingerprint, reply.rung,
         usage.input, usage.cached, usage.output, usage.reasoning,
     )  # fmt: skip
-    return zlib.compress(dumps(fields), 1)
+    body = dumps(fields)
+    return zlib.compress(body, 1) if len(body) > _WORTH_COMPRESSING else body
 
 
 def _unpack(body: bytes) -> Reply:
-    fields, _ = loads(zlib.decompress(body))
+    fields, _ = loads(body if body.startswith(b"[") else zlib.decompress(body))
     if not isinstance(fields, list):
         raise TypeError("no reply")
     content, reasoning, refusal, finish, model, fingerprint, rung, *tokens = fields

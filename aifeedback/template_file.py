@@ -205,6 +205,8 @@ def _compiled(file: Source, role: str, text: str, line: int) -> Part:
     try:
         tree = jinja.parse(body)
         compiled = jinja.from_string(body)
+        # Jinja chains its globals, and copies that chain, slowly, for each rendering: a plain dict is the same.
+        compiled.globals = dict(compiled.globals)
     except TemplateSyntaxError as error:
         message = f"{(error.message or 'syntax').rstrip('.')}. See the syntax of Jinja templates."
         raise file.error(message, line + error.lineno - 1) from None

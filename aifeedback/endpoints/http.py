@@ -16,14 +16,14 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
-import httpx2
 from aiohttp.connector import AddrInfoType
-from httpx_aiohttp.httpx2 import AiohttpTransport
+from yarl import URL
 
 from aifeedback import __version__
 from aifeedback.errors import Away, Hiccup, SettingsError
 
 MAX_BODY = 32 * 1024 * 1024
+_LONGEST_URL = 65_536
 _LONGEST_WAIT_S = 7 * 86400.0
 
 
@@ -32,7 +32,7 @@ class HttpResponse:
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int, headers: httpx2.Headers, body: bytes) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body
@@ -41,26 +41,28 @@ class HttpResponse:
 class Http:
     """Connections to one endpoint, reused between requests.
 
-    httpx2 over aiohttp, with a session of our own inside: no cookies, generous headers, as many idle connections as
-    there is concurrency, proxies from the environment but no .netrc (its passwords are meant for other programs).
+    An aiohttp session without cookies, with generous headers, as many idle connections as there is concurrency, proxies
+    from the environment but no .netrc (its passwords are meant for other programs). The headers are the session's:
+    given with each request they would be copied twice.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], *, connections: int) -> None:
+        if len(url) > _LONGEST_URL or any(ord(character) < 33 or ord(character) == 127 for character in url):
+            raise SettingsError(
+                "--base-url can't be asked: it is too long, or holds spaces or control characters. Check it."
+            )
         try:
-            self._url = httpx2.URL(url)
-        except httpx2.InvalidURL as error:
+            self._url = URL(url)
+        except ValueError as error:
             raise SettingsError(f"--base-url can't be asked: {error}. Check it.") from error
-        given = {name.lower(): value.encode("ascii") for name, value in headers.items()}
         ours = {
-            "host": self._url.netloc,
-            "content-type": b"application/json",
-            "accept": b"application/json",
-            "user-agent": b"aifeedback/" + __version__.encode(),
-            "accept-encoding": b"gzip, deflate",
+            "content-type": "application/json",
+            "accept": "application/json",
+            "user-agent": f"aifeedback/{__version__}",
+            "accept-encoding": "gzip, deflate",
         }
-        self._headers = httpx2.Headers([(name.encode("ascii"), value) for name, value in (ours | given).items()])
+        self._headers = ours | {name.lower(): value for name, value in headers.items()}
         self._connections = connections
-        self._transport: AiohttpTransport | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -69,13 +71,14 @@ class Http:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=_proxy(self._url),
             max_line_size=65536,
             max_field_size=65536,
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        self._transport = AiohttpTransport(client=self._session)
         return self
 
     async def __aexit__(
@@ -86,23 +89,19 @@ class Http:
 
     async def post(self, content: bytes, timeout_s: float) -> HttpResponse:
         """The whole of one request within `timeout_s`. Raises Away or Hiccup; redirects are not followed."""
-        assert self._transport is not None, "used outside its context"
-        request = httpx2.Request("POST", self._url, headers=self._headers, stream=httpx2.ByteStream(content))
-        request.read()
-        request.headers.encoding = "ascii"  # known: else it is found out by decoding each header, twice a request
+        assert self._session is not None, "used outside its context"
         try:
-            async with asyncio.timeout(timeout_s):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    body = await _read(response)
-                finally:
-                    await response.stream.aclose()  # type: ignore[union-attr] # always an async stream here
+            async with (
+                asyncio.timeout(timeout_s),
+                self._session.post(self._url, data=content, allow_redirects=False) as response,
+            ):
+                body = await _read(response)
         except TimeoutError as error:
             raise Hiccup(f"no answer within {timeout_s:g} s") from error
-        except (httpx2.TransportError, aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             # Its own traceback may hold the URL, and that a key.
             raise _named(error) from None
-        return HttpResponse(response.status_code, response.headers, body)
+        return HttpResponse(response.status, response.headers, body)
 
 
 def _socket(address: AddrInfoType) -> socket.socket:
@@ -120,12 +119,11 @@ def _socket(address: AddrInfoType) -> socket.socket:
     return made
 
 
-async def _read(response: httpx2.Response) -> bytes:
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    response.headers.encoding = "iso-8859-1"  # likewise; this one fits all bytes
     inflate = _inflater(response.headers.get("content-encoding", ""))
-    async for chunk in response.stream:  # type: ignore[union-attr] # always an async stream here
+    while chunk := await response.content.readany():
         piece = inflate.decompress(chunk, MAX_BODY + 1) if inflate else chunk
         size += len(piece)
         if size > MAX_BODY:
@@ -133,7 +131,7 @@ async def _read(response: httpx2.Response) -> bytes:
         pieces.append(piece)
     if inflate and not inflate.eof:
         raise Hiccup("the endpoint's compressed answer breaks off")
-    return b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _inflater(encoding: str) -> zlib._Decompress | None:
@@ -146,32 +144,31 @@ def _inflater(encoding: str) -> zlib._Decompress | None:
 
 
 def _named(error: BaseException) -> Away | Hiccup:
-    """Which of our errors a failed request is: the transport calls refused, unknown and reset alike a time-out."""
-    cause = error.__cause__ if isinstance(error, httpx2.TransportError) and error.__cause__ else error
-    text = str(cause) or type(cause).__name__
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
+    """Which of our errors a failed request is."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
         return Away(f"TLS failed: {text}")
-    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Away(f"the host is unknown: {text}")
-    if isinstance(cause, aiohttp.ClientHttpProxyError):  # its own text holds the proxy's URL, and that a password
-        return Away(f"the proxy refuses: {cause.status} {cause.message}")
-    if isinstance(cause, aiohttp.ClientProxyConnectionError):
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own text holds the proxy's URL, and that a password
+        return Away(f"the proxy refuses: {error.status} {error.message}")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
         return Away(f"the proxy does not answer: {text}")
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        number = cause.os_error.errno
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
         return Away(f"nobody answers: {os.strerror(number) if number else text}")
-    if isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionResetError | aiohttp.ClientOSError):
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError | aiohttp.ClientOSError):
         return Hiccup(f"the connection was lost: {text}")
-    if isinstance(cause, zlib.error):
+    if isinstance(error, zlib.error):
         return Hiccup(f"the endpoint's compressed answer is broken: {text}")
     return Hiccup(f"the answer could not be read: {text}")
 
 
-def _proxy(url: httpx2.URL) -> str | None:
+def _proxy(url: URL) -> str | None:
     """The proxy that the usual variables name for `url`, as curl and requests read them. Raises SettingsError."""
     import urllib.request
 
-    if urllib.request.proxy_bypass(url.netloc.decode("ascii")):
+    if urllib.request.proxy_bypass(url.authority):
         return None
     proxies = urllib.request.getproxies()
     named = proxies.get(url.scheme) or proxies.get("all")

@@ -77,8 +77,9 @@ def _or_refusal(reading: Reading, said: str) -> Reading:
 
 def _with_rung(reading: Reading, rung: str) -> Reading:
     """The reading with its method named after how the critic was asked, where the reply kept to that form."""
-    kept = reading.method == "json" and rung in {"json_schema", "json_object"}
-    return replace(reading, method=rung) if kept else reading
+    if reading.method != "json" or rung not in {"json_schema", "json_object"}:
+        return reading
+    return Reading(reading.p_first, rung, reading.reason, reading.status, reading.why)
 
 
 def _read_reasoning(reasoning: str, asked: VerdictFormat) -> Reading:
