@@ -58,6 +58,7 @@ class Options:
     extra_body: Mapping[str, object] = field(default_factory=dict[str, object])
     concurrency: int = 256
     rpm: float = 0.0
+    tpm: float = 0.0
     timeout_s: float = 120.0
     retries: int = 8
     patience_s: float | None = None
@@ -113,7 +114,7 @@ class Options:
                 asking=AskingSettings(self.retries, self.patience_s, self.max_requests),
                 limit=self.limit,
             ),
-            lane_settings=LaneSettings(self.concurrency, self.rpm, self.timeout_s),
+            lane_settings=LaneSettings(self.concurrency, self.rpm, self.tpm, self.timeout_s),
         )
 
 

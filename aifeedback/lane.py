@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 
 from aifeedback.critics import Critic
@@ -45,6 +46,8 @@ class Lane:
         self._spending = spending
         if self._counts_itself:
             self.critic.before_request = spending.charge  # type: ignore[attr-defined] # it has one, see above
+        if hasattr(self.critic, "after_response"):
+            self.critic.after_response = self.pace.told
 
     def stop(self, error: StopRun) -> None:
         """Send nothing new: who waits for a slot or for another attempt is told `error`."""
@@ -53,17 +56,18 @@ class Lane:
 
     async def answer(self, question: Question) -> Reply:
         """The critic's reply. Raises GiveUp where this question has none, StopRun where no question has any more."""
-        await self._slot()
+        at = await self._slot(question)
         try:
-            return await self._attempt(question, again=False)
+            return await self._attempt(question, at, again=False)
         except Hiccup as error:
             return await self._again(question, error)
 
-    async def _slot(self) -> None:
-        await self.pace.slot()
+    async def _slot(self, question: Question) -> int:
+        at = await self.pace.slot(_tokens(question))
         if self._stopped is not None:
             self.pace.done()
             raise self._stopped
+        return at
 
     async def _again(self, question: Question, first: Hiccup) -> Reply:
         """Try a question again that failed once, with growing pauses. Raises GiveUp when the retries are used up."""
@@ -86,8 +90,8 @@ class Lane:
         async def attempt() -> Reply:
             if failed:
                 raise failed.pop()
-            await self._slot()
-            return await self._attempt(question, again=True)
+            at = await self._slot(question)
+            return await self._attempt(question, at, again=True)
 
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._settings.retries + 1),
@@ -102,15 +106,20 @@ class Lane:
             attempts = self._settings.retries + 1
             raise GiveUp(f"no answer after {attempts} attempts: {error}", status=Status.FAILED) from error
 
-    async def _attempt(self, question: Question, *, again: bool) -> Reply:
-        """One attempt, with a slot already taken; waiting for a busy or absent endpoint is no attempt."""
+    async def _attempt(self, question: Question, at: int, *, again: bool) -> Reply:
+        """One attempt, with the `at`-th slot already taken; waiting for a busy or absent endpoint is no attempt."""
+        refused = 0
         while True:
+            wait = 0.0
             started = time.monotonic()
             try:
                 reply = await self._ask(question, again=again)
             except Busy as error:
                 self._be_patient(error)
-                self.pace.pushed_back(error.retry_after_s, started)
+                self.pace.pushed_back(error.retry_after_s, started, at)
+                if not error.retry_after_s:
+                    refused += 1
+                    wait = self._while_busy(refused)
             except Away as error:
                 self._be_patient(error)
                 self._pause()
@@ -119,15 +128,21 @@ class Lane:
                     raise self._gone(error, 0.0) from error
                 self.pace.went_wrong(error.retry_after_s, started)
                 raise
+            except GiveUp:
+                self.pace.heard()
+                raise
             else:
-                self.pace.answered(time.monotonic() - started)
+                usage = reply.usage
+                self.pace.answered(time.monotonic() - started, at, usage.input + usage.output)
                 self._silent_since, self._pause_s, self.reached = None, 0.5, True
-                self._spending.add(reply.usage)
+                self._spending.add(usage)
                 return reply
             finally:
                 self.pace.done()
             again = True
-            await self._slot()
+            if wait:
+                await self.pace.sleep(wait)
+            at = await self._slot(question)
 
     async def _ask(self, question: Question, *, again: bool) -> Reply:
         self._spending.retried += again
@@ -147,6 +162,11 @@ class Lane:
         if not isinstance(reply, Reply):
             raise TypeError(f"critic {self.critic.name!r}: ask() gave {type(reply).__name__}, not a Reply")
         return reply
+
+    def _while_busy(self, refused: int) -> float:
+        """How long a question waits that was refused so often without a word on when to come back."""
+        longest = min(self.pace.moment_s * 1.5 ** min(refused, 20), _LONGEST_PAUSE_S)
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - so that they don't all come back at once
 
     def _patience(self, error: Wait) -> float:
         if self._settings.patience_s is not None:
@@ -172,3 +192,8 @@ class Lane:
             self._paused_until = now + self._pause_s
             self.pace.pause(self._pause_s)
             self._pause_s = min(self._pause_s * 1.5, _LONGEST_PAUSE_S)
+
+
+def _tokens(question: Question) -> int:
+    """About how many tokens a question has: four characters each, as English runs."""
+    return sum(len(message.content) for message in question.messages) // 4

@@ -39,11 +39,20 @@ class CriticSettings:
 
 @dataclass(frozen=True, slots=True)
 class LaneSettings:
-    """How fast an endpoint may be asked. `concurrency` is a ceiling, `rpm` 0 is no limit, `timeout_s` one request's."""
+    """How fast an endpoint may be asked.
+
+    `concurrency` is a ceiling; `rpm` and `tpm` are requests and tokens a minute, 0 is no limit; `timeout_s` is for the
+    whole of one request.
+    """
 
     concurrency: int = 256
     rpm: float = 0.0
+    tpm: float = 0.0
     timeout_s: float = 120.0
+
+    def pace(self, *, first_alone: bool = False) -> Pace:
+        """A pace within these limits."""
+        return Pace(self.concurrency, rpm=self.rpm, tpm=self.tpm, first_alone=first_alone)
 
 
 @asynccontextmanager
@@ -116,7 +125,7 @@ def _asked(
 
 def _own(critic: Critic, ask: AskSettings, settings: LaneSettings, context: Mapping[str, str]) -> Lane:
     """A critic that is the caller's own object."""
-    return Lane(critic, asked_of(critic, ask, {}, context), Pace(settings.concurrency, rpm=settings.rpm))
+    return Lane(critic, asked_of(critic, ask, {}, context), settings.pace())
 
 
 def _builtin(context: Mapping[str, str]) -> Lane:
@@ -160,4 +169,4 @@ async def _endpoint(
         on_learnt=learnt,
     )
     await stack.enter_async_context(endpoint)
-    return Lane(endpoint, asked_of(critic, ask, environment, context), Pace(settings.concurrency, rpm=settings.rpm))
+    return Lane(endpoint, asked_of(critic, ask, environment, context), settings.pace(first_alone=True))

@@ -96,17 +96,6 @@ def test_two_critics_of_one_name_are_refused() -> None:
         list(af.label(some_pairs(1), critic=[FairCritic(len), FairCritic(lambda _: 0.0)]))
 
 
-def test_a_lone_mishap_does_not_slow_the_others_down() -> None:
-    from aifeedback.endpoints.pace import Pace
-
-    pace = Pace(16)
-    pace.went_wrong(0.0, 1e12)
-    assert pace.limit == 16
-    for _ in range(12):
-        pace.went_wrong(0.0, 1e12)
-    assert pace.limit < 16
-
-
 def test_a_server_error_that_asks_for_more_patience_than_there_is_stops_the_run() -> None:
     def closed(_: af.Question) -> Reply:
         raise Hiccup("503: back tomorrow", retry_after_s=3600)

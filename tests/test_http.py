@@ -22,7 +22,8 @@ from aifeedback.endpoints import http
 from aifeedback.endpoints.address import EndpointSettings, resolve
 from aifeedback.endpoints.chat import ChatParameters
 from aifeedback.endpoints.features import Features
-from aifeedback.endpoints.http import Http, retry_after
+from aifeedback.endpoints.http import Http
+from aifeedback.endpoints.limits import retry_after
 from aifeedback.errors import AifeedbackError, Away, Busy, CriticGone, GiveUp, Hiccup, SettingsError
 from aifeedback.jsontext import dumps
 from aifeedback.records import Message, Order, Pair, PFirst, Question, VerdictFormat

@@ -114,6 +114,7 @@ def label(
     extra_body: Annotated[str, typer.Option(metavar="JSON", help="Further fields of each request.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most requests at a time.")] = 256,
     rpm: Annotated[float, typer.Option(min=0, metavar="N", help="Most requests a minute; 0 is no limit.")] = 0,
+    tpm: Annotated[float, typer.Option(min=0, metavar="N", help="Most tokens a minute; 0 is no limit.")] = 0,
     timeout: Annotated[str, typer.Option(metavar="TIME", help="For the whole of one request.")] = "2m",
     retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="Further attempts for a request that went wrong.")
@@ -201,7 +202,9 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
             limit=flags["limit"],
             reask_unparsed=flags["reask"] == "unparsed",
         ),
-        lane_settings=LaneSettings(flags["concurrency"], flags["rpm"], _seconds(flags["timeout"], "--timeout")),
+        lane_settings=LaneSettings(
+            flags["concurrency"], flags["rpm"], flags["tpm"], _seconds(flags["timeout"], "--timeout")
+        ),
         output_settings=OutputSettings(flags["shape"], flags["meta"], flags["explain"]),
         gates=Gates(
             min_consistency=limit_of("min-consistency", flags["min_consistency"]),

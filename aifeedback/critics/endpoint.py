@@ -10,7 +10,8 @@ from typing import Self
 from aifeedback.endpoints.address import Address
 from aifeedback.endpoints.chat import ChatParameters, body, meaning, read_refusal, read_reply, rung_of
 from aifeedback.endpoints.features import Features, adapt, without_limit
-from aifeedback.endpoints.http import Http, HttpResponse, retry_after
+from aifeedback.endpoints.http import Http, HttpResponse
+from aifeedback.endpoints.limits import retry_after
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.records import Question, Reply, Status
@@ -21,7 +22,8 @@ _log = logging.getLogger(__name__)
 class EndpointCritic:
     """Asks one model at one address; learns on the way which parameters the endpoint takes.
 
-    `before_request` is called before each request goes out and may raise BudgetSpent. `on_learnt` hears, once it got
+    `before_request` is called before each request goes out and may raise BudgetSpent, `after_response` with the headers
+    of each response. `on_learnt` hears, once it got
     an answer, how the endpoint is asked from now on and what it refused.
     """
 
@@ -39,6 +41,7 @@ class EndpointCritic:
         self.address = address
         self.parameters = parameters
         self.before_request: Callable[[], None] = lambda: None
+        self.after_response: Callable[[Mapping[str, str]], None] = lambda _: None
         self._timeout_s = timeout_s
         self._features = features
         self._on_learnt = on_learnt
@@ -85,6 +88,7 @@ class EndpointCritic:
     async def _post(self, fields: Mapping[str, object]) -> HttpResponse:
         self.before_request()
         response = await self._http.post(dumps(fields), self._timeout_s)
+        self.after_response(response.headers)
         _log.debug("POST %s -> %d, %d bytes", self.address.shown, response.status, len(response.body))
         # Before anything is read or shortened: a key that was cut in half would not be known any more.
         for secret in self.address.secrets:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import email.utils
 import os
 import socket
 import ssl
-import time
 import zlib
 from collections.abc import Mapping
 from types import TracebackType
@@ -24,7 +21,6 @@ from aifeedback.errors import Away, Hiccup, SettingsError
 
 MAX_BODY = 32 * 1024 * 1024
 _LONGEST_URL = 65_536
-_LONGEST_WAIT_S = 7 * 86400.0
 
 
 class HttpResponse:
@@ -185,16 +181,3 @@ def _proxy(url: URL) -> str | None:
             "The proxy in the environment is no http:// address. Set another, or NO_PROXY for this host."
         )
     return address
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the endpoint asks to be left alone: a number, fractions too, or an HTTP date; 0 where it doesn't."""
-    for name, read in (
-        ("retry-after-ms", lambda text: float(text) / 1000),
-        ("retry-after", float),
-        ("retry-after", lambda text: email.utils.parsedate_to_datetime(text).timestamp() - time.time()),
-    ):
-        with contextlib.suppress(ValueError, OverflowError):
-            seconds = read(headers.get(name, ""))
-            return seconds if 0 < seconds < _LONGEST_WAIT_S else 0.0
-    return 0.0

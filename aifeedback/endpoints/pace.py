@@ -1,109 +1,140 @@
-"""How many requests may be on their way: finds what an endpoint bears and gives way at once."""
+"""How many requests may be on their way, and when the next may start: finds what an endpoint bears, and gives way at once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections.abc import Mapping
 
-_START = 16
-_BACK_OFF = 0.7
-_MEMORY = 0.02
-_TOO_MANY = 0.15
+from aifeedback.endpoints.concurrency import Concurrency
+from aifeedback.endpoints.limits import read_limits
+from aifeedback.endpoints.rate import Rate
+
+_ALONE_S = 1.0
+_FEW = 4
+_SHORTEST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
 
 
 class Pace:
-    """A number of slots that adapts to one endpoint.
+    """Slots for requests to one endpoint: as many at a time as it bears, as many a minute as it allows.
 
-    It starts at min(ceiling, 16), gently enough for a small server, doubles with each clean round trip, shrinks once a round trip on a push-back, and
-    from then on grows by one a round trip (additive increase, multiplicative decrease: Chiu & Jain 1989). What the
-    endpoint says about waiting holds for all slots at once. `rpm` spaces starts evenly.
+    With `first_alone` the first request goes by itself for a second, and with a few others until something was heard:
+    what it learns (a parameter that is refused, a limit in the headers) all others need not learn by being refused. What the endpoint says about waiting
+    holds for all slots at once. `rpm` and `tpm` are the user's limits a minute, 0 none.
     """
 
-    def __init__(self, ceiling: int, *, rpm: float = 0.0) -> None:
+    def __init__(self, ceiling: int, *, rpm: float = 0.0, tpm: float = 0.0, first_alone: bool = False) -> None:
         self.ceiling = ceiling
-        self.limit = float(min(ceiling, _START))
         self.in_flight = 0
-        self._interval_s = 60.0 / rpm if rpm else 0.0
-        self._next_start = 0.0
+        self._concurrency = Concurrency(ceiling)
+        self._requests = Rate(rpm)
+        self._tokens = Rate(tpm)
+        self._tokens_each = 0.0
         self._not_before = 0.0
-        self._growing_fast = True
-        self._last_cut = 0.0
-        self._round_trip_s = 0.0
-        self._best_round_trip_s = float("inf")
-        self._trouble = 0.0  # the share of the last requests, some 50 of them, that went wrong
+        self._at_most = 1 if first_alone else ceiling  # until the endpoint was heard
+        self._full = False  # whether the latest start was the last that fitted: else nobody wants more
         self._over = asyncio.Event()
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._called = 0  # whose turn has come, but who have not taken their slot yet
+        self._changed = asyncio.Event()
+        self._door = asyncio.Lock()
 
-    async def slot(self) -> None:
-        """Take a slot, waiting until the endpoint bears one more. Give it back with `done`."""
-        while True:
-            now = time.monotonic()
-            start = max(self._not_before, self._next_start)
-            if self._over.is_set():
-                self.in_flight += 1
+    @property
+    def limit(self) -> int:
+        """How many may be on their way now."""
+        return min(self._at_most, self._concurrency.limit)
+
+    async def slot(self, tokens: float = 0.0) -> int:
+        """Take a slot, in turn, once the endpoint bears one more; gives how many are on their way then. `done` gives it back.
+
+        `tokens`: about how many the request will take, where that is not known from those before it.
+        """
+        if self._door.locked() or self._waits_until(time.monotonic()) is not None:
+            async with self._door:
+                while not self._over.is_set() and (until := self._waits_until(time.monotonic())) is not None:
+                    await self._wait(until)
+        now = time.monotonic()
+        self.in_flight += 1
+        self._full = self.in_flight >= self.limit
+        self._requests.take(1.0, now)
+        self._tokens.take(self._tokens_each or tokens, now)
+        return self.in_flight
+
+    def _waits_until(self, now: float) -> float | None:
+        """When to look again (infinity: when something changes); None where a request may start."""
+        if self._over.is_set():
+            return None
+        due = max(self._not_before, self._requests.due(), self._tokens.due())
+        if due > now:
+            return due
+        if self.in_flight < self.limit:
+            return None
+        return now + _ALONE_S if self._at_most == 1 else float("inf")
+
+    async def _wait(self, until: float) -> None:
+        """Only the first in the queue waits here; the others wait behind it."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if until == float("inf") else max(0.0, until - time.monotonic())):
+                await self._changed.wait()
                 return
-            if start <= now and self._has_room():
-                self.in_flight += 1
-                self._next_start = max(now, self._next_start) + self._interval_s if self._interval_s else 0.0
-                return
-            try:
-                await (self.sleep(start - now) if start > now else self._turn())
-            except asyncio.CancelledError:
-                self._wake()
-                raise
-
-    async def _turn(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        finally:
-            if turn.done() and not turn.cancelled():
-                self._called -= 1
-
-    def _has_room(self) -> bool:
-        return self.in_flight + self._called < int(self.limit)
+        if self._at_most == 1 and self.in_flight:
+            self._at_most = min(_FEW, self.ceiling)  # the first takes its time
 
     def done(self) -> None:
         """Give a slot back."""
         self.in_flight -= 1
-        self._wake()
+        self._changed.set()
 
-    def answered(self, seconds: float) -> None:
-        """A request was answered properly after `seconds`."""
-        self._trouble -= _MEMORY * self._trouble
-        self._round_trip_s = seconds if not self._round_trip_s else 0.9 * self._round_trip_s + 0.1 * seconds
-        self._best_round_trip_s = min(self._best_round_trip_s, self._round_trip_s)
-        # An endpoint that only queues what is beyond its strength answers ever later: more in flight gains nothing.
-        queueing = self._round_trip_s > 2 * self._best_round_trip_s + 0.05
-        in_use = self.in_flight + self._called >= int(self.limit) - 1
-        if self.limit < self.ceiling and in_use and not queueing:
-            self.limit = min(self.ceiling, self.limit + (1.0 if self._growing_fast else 1.0 / self.limit))
-            self._wake()
+    def told(self, headers: Mapping[str, str]) -> None:
+        """Take in what a response's headers say about limits."""
+        limits = read_limits(headers)
+        if limits.requests is not None:
+            self._requests.told(limits.requests, self.in_flight, time.monotonic())
+        if limits.tokens is not None:
+            self._tokens.told(limits.tokens, self.in_flight * self._tokens_each, time.monotonic())
 
-    def pushed_back(self, retry_after_s: float, started: float) -> None:
-        """The endpoint wants a slower pace; requests `started` (monotonic) before the last cut were already punished."""
+    def answered(self, seconds: float, at: int, tokens: int = 0) -> None:
+        """A request was answered properly after `seconds`; `at`: what its `slot` gave, `tokens`: what it took."""
+        self.heard()
+        if tokens:
+            self._tokens_each = tokens if not self._tokens_each else 0.9 * self._tokens_each + 0.1 * tokens
+        if self._concurrency.answered(seconds, at, time.monotonic(), wanted=self._full):
+            self._changed.set()
+
+    def heard(self) -> None:
+        """The endpoint said something, if only that it won't answer: others need not wait for the first any more."""
+        if self._at_most < self.ceiling:
+            self._at_most = self.ceiling
+            self._changed.set()
+
+    def pushed_back(self, retry_after_s: float, started: float, at: int) -> None:
+        """The endpoint wants a slower pace: it refused a request that started then (monotonic), as the `at`-th on its way."""
         now = time.monotonic()
-        if started >= self._last_cut:
-            self.limit = max(1.0, self.limit * _BACK_OFF)
-            self._growing_fast = False
-            self._last_cut = now
-        wait = retry_after_s or min(max(0.1, self._round_trip_s), 5.0)
+        lowered = self._concurrency.pushed_back(started, at, now)
+        wait = retry_after_s
+        if not wait and (self.limit == 1 or (lowered and self.limit >= at)):
+            # It doesn't say how long, and fewer at a time are no help.
+            wait = self.moment_s
         self._not_before = max(self._not_before, now + wait)
 
+    @property
+    def moment_s(self) -> float:
+        """A wait for an endpoint that does not say how long: a round trip, but neither nothing nor long."""
+        return min(max(_SHORTEST_WAIT_S, self._concurrency.round_trip_s), _LONGEST_WAIT_S)
+
     def went_wrong(self, retry_after_s: float, started: float) -> None:
-        """A request failed for a reason of its own: a push-back only where the endpoint says so, or where many do."""
-        self._trouble += _MEMORY * (1 - self._trouble)
-        if retry_after_s or self._trouble > _TOO_MANY:
-            self.pushed_back(retry_after_s, started)
+        """A request that started then failed for a reason of its own; only what the endpoint says holds for all."""
+        self.heard()
+        now = time.monotonic()
+        self._concurrency.went_wrong(started, now)
+        if retry_after_s:
+            self._not_before = max(self._not_before, now + retry_after_s)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for `seconds`, and go on with one request at a time until one is answered."""
-        self.limit = 1.0
-        self._growing_fast = True
+        self._at_most = self.ceiling
+        self._concurrency.restart()
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     async def sleep(self, seconds: float) -> None:
@@ -115,11 +146,4 @@ class Pace:
     def close(self) -> None:
         """The run is over: nobody waits any more."""
         self._over.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting and (self._over.is_set() or self._has_room()):
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._called += 1
+        self._changed.set()
