@@ -116,10 +116,8 @@ class Lane:
                 reply = await self._ask(question, again=again)
             except Busy as error:
                 self._be_patient(error)
-                self.pace.pushed_back(error.retry_after_s, started, at)
-                if not error.retry_after_s:
-                    refused += 1
-                    wait = self._while_busy(refused)
+                refused += 1
+                wait = self.pace.pushed_back(error.retry_after_s, started, at) or self._while_busy(refused)
             except Away as error:
                 self._be_patient(error)
                 self._pause()

@@ -31,6 +31,7 @@ class Concurrency:
         self._ceiling = ceiling
         self._limit = float(min(ceiling, _START))
         self.round_trip_s = 0.0
+        self._usual_s = 0.0  # the same over more answers: a few that take long change nothing
         self._best_round_trip_s = math.inf
         self._growing_fast = True
         self._last_cut = -math.inf
@@ -58,6 +59,7 @@ class Concurrency:
         self._wrong -= _MEMORY * self._wrong
         self._refused -= _MEMORY * self._refused
         self.round_trip_s = seconds if not self.round_trip_s else 0.9 * self.round_trip_s + 0.1 * seconds
+        self._usual_s = seconds if not self._usual_s else self._usual_s + _MEMORY * (seconds - self._usual_s)
         self._best_round_trip_s = min(self._best_round_trip_s, self.round_trip_s)
         self._borne = max(self._borne, at)
         if at > self._known:
@@ -66,9 +68,9 @@ class Concurrency:
         before = self._limit
         if wanted:
             self._grow(now)
-        if self.round_trip_s <= 2 * self._best_round_trip_s:
+        if self._usual_s <= 2 * self._best_round_trip_s:
             self._yielded = 0
-        elif self.round_trip_s > _FAR_LATER * self._best_round_trip_s + 0.05:
+        elif self._usual_s > _FAR_LATER * self._best_round_trip_s + 0.05:
             self._yield(now)
         return int(self._limit) > int(before)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from aifeedback.endpoints.concurrency import Concurrency
 from aifeedback.endpoints.limits import read_limits
 from aifeedback.endpoints.rate import Rate
+from aifeedback.endpoints.refusals import Refusals
 
 _ALONE_S = 1.0
 _FEW = 4
@@ -29,6 +30,7 @@ class Pace:
         self.ceiling = ceiling
         self.in_flight = 0
         self._concurrency = Concurrency(ceiling)
+        self._refusals = Refusals()
         self._requests = Rate(rpm)
         self._tokens = Rate(tpm)
         self._tokens_each = 0.0
@@ -96,10 +98,12 @@ class Pace:
 
     def answered(self, seconds: float, at: int, tokens: int = 0) -> None:
         """A request was answered properly after `seconds`; `at`: what its `slot` gave, `tokens`: what it took."""
+        now = time.monotonic()
         self.heard()
         if tokens:
             self._tokens_each = tokens if not self._tokens_each else 0.9 * self._tokens_each + 0.1 * tokens
-        if self._concurrency.answered(seconds, at, time.monotonic(), wanted=self._full):
+        self._refusals.answered(now - seconds)
+        if self._concurrency.answered(seconds, at, now, wanted=self._full):
             self._changed.set()
 
     def heard(self) -> None:
@@ -108,15 +112,24 @@ class Pace:
             self._at_most = self.ceiling
             self._changed.set()
 
-    def pushed_back(self, retry_after_s: float, started: float, at: int) -> None:
-        """The endpoint wants a slower pace: it refused a request that started then (monotonic), as the `at`-th on its way."""
+    def pushed_back(self, retry_after_s: float, started: float, at: int) -> float:
+        """The endpoint refused, for now, a request that started then (monotonic) as the `at`-th on its way.
+
+        Gives the seconds that this one request should wait; what all have to wait is seen to here.
+        """
         now = time.monotonic()
         lowered = self._concurrency.pushed_back(started, at, now)
-        wait = retry_after_s
-        if not wait and (self.limit == 1 or (lowered and self.limit >= at)):
+        self._refusals.refused(started)
+        if retry_after_s and not self._refusals.arbitrary:
+            self._wait_for_all(now + retry_after_s)
+        elif not retry_after_s and (self.limit == 1 or (lowered and self.limit >= at)):
             # It doesn't say how long, and fewer at a time are no help.
-            wait = self.moment_s
-        self._not_before = max(self._not_before, now + wait)
+            self._wait_for_all(now + self.moment_s)
+        return retry_after_s
+
+    def _wait_for_all(self, until: float) -> None:
+        self._not_before = max(self._not_before, until)
+        self._refusals.waits(self._not_before)
 
     @property
     def moment_s(self) -> float:
@@ -129,13 +142,13 @@ class Pace:
         now = time.monotonic()
         self._concurrency.went_wrong(started, now)
         if retry_after_s:
-            self._not_before = max(self._not_before, now + retry_after_s)
+            self._wait_for_all(now + retry_after_s)
 
     def pause(self, seconds: float) -> None:
         """Start nothing for `seconds`, and go on with one request at a time until one is answered."""
         self._at_most = self.ceiling
         self._concurrency.restart()
-        self._not_before = max(self._not_before, time.monotonic() + seconds)
+        self._wait_for_all(time.monotonic() + seconds)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until the run is over."""
