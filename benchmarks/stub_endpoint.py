@@ -4,7 +4,8 @@
 
 prints its base URL as a line and serves until stdin closes. It answers `A` where the text GOOD stands before the text
 BAD in the request, else `B`: the same response in both orders. Needs httptools and uvloop (`pip install -e '.[bench]'`).
-`GET /_stats` gives the requests so far and the server's CPU seconds.
+`GET /_stats` gives the requests so far, the sum of the latencies they were given, when the first one was complete
+(seconds since 1970) and the server's CPU seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import cast
 import httptools
 import uvloop
 
-GOOD, BAD = b"GOOD", b"BAD"
+# The space keeps a code made of letters and digits from looking like one of them.
+GOOD, BAD = b"GOOD ", b"BAD "
 _USAGE = b'"usage":{"prompt_tokens":700,"completion_tokens":40,"total_tokens":740}'
 
 
@@ -48,6 +50,8 @@ class Stub(asyncio.Protocol):
     slow = 0.0
     slow_share = 0.0
     requests = 0
+    waited_s = 0.0
+    first_request = 0.0
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -70,15 +74,22 @@ class Stub(asyncio.Protocol):
         body = b"".join(self._body)
         self._body.clear()
         if self._url.endswith(b"_stats"):
-            stats = b'{"requests":%d,"cpu_s":%.3f}' % (Stub.requests, time.process_time())
+            stats = b'{"requests":%d,"latency_s":%.6f,"first_request":%.6f,"cpu_s":%.3f}' % (
+                Stub.requests,
+                Stub.waited_s,
+                Stub.first_request,
+                time.process_time(),
+            )
             self._send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(stats), stats))
             return
+        Stub.first_request = Stub.first_request or time.time()
         Stub.requests += 1
         good, bad = body.rfind(GOOD), body.rfind(BAD)
         answer = A if good < bad else B
         wait = self.latency
         if self.slow_share and int.from_bytes(blake2b(body, digest_size=4).digest()) < self.slow_share * 2**32:
             wait = self.slow
+        Stub.waited_s += wait
         if wait:
             asyncio.get_running_loop().call_later(wait, self._send, answer)
         else:
