@@ -82,11 +82,13 @@ def flags_of(command: object) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def known_flags() -> set[str]:
-    server = subprocess.run(
-        [sys.executable, "-m", "aifeedback.testing", "--help"], capture_output=True, text=True, check=True
+    benchmarks = [str(ROOT / "benchmarks" / name) for name in ("label_speed.py", "pace.py")]
+    others = "".join(
+        subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, check=True).stdout
+        for command in (["-m", "aifeedback.testing"], *([each] for each in benchmarks))
     )
     launchers = {"--cpu", "--nproc-per-node"}  # accelerate's and torchrun's own
-    return {*flags_of(typer.main.get_command(app)), *re.findall(r"--[a-z-]+", server.stdout), "--help", *launchers}
+    return {*flags_of(typer.main.get_command(app)), *re.findall(r"--[a-z-]+", others), "--help", *launchers}
 
 
 @by_page
