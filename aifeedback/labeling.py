@@ -26,7 +26,7 @@ Submission = tuple[int, Question, Settle]
 Emit = Callable[[int, Label | Invalid], None]
 """Takes the outcome of the input position (from 0), in whatever order they come."""
 
-_AT_ONCE = 256
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TypeVar
 
 THREAD_NAME = "aifeedback-reader"
-_AHEAD = 8
+_AHEAD = 2
 
 T = TypeVar("T")
 
 
 async def read_ahead(items: Iterator[T]) -> AsyncIterator[list[T]]:
-    """The items, as many at a time as have come, at most 8 read before they are wanted. Raises what `items` raises.
+    """The items, as many at a time as have come, at most 2 read before they are wanted. Raises what `items` raises.
 
     The thread is a daemon: where it waits for a pipe that says nothing, nobody waits for it.
     """

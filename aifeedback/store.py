@@ -24,6 +24,11 @@ from aifeedback.records import Reply, Usage
 # Below that, setting the compressor up costs more time than it saves room.
 _WORTH_COMPRESSING = 1024
 _ELSEWHERE = "Choose another place with --store, or use --no-store."
+_FEW, _BLOCK = 16, 256
+_FIND = {
+    length: f"SELECT key, body FROM replies WHERE key IN ({','.join('?' * length)})"  # noqa: S608 - only question marks
+    for length in (_FEW, _BLOCK)
+}
 _APPLICATION_ID = 0x61696662  # "aifb"
 _VERSION = 1
 _SCHEMA = """
@@ -116,11 +121,12 @@ class Store:
     def find(self, keys: Sequence[Key]) -> dict[bytes, Reply]:
         """The stored replies among `keys`, by digest."""
         found: dict[bytes, Reply] = {}
-        for start in range(0, len(keys), 256):
-            block = [key.digest for key in keys[start : start + 256]]
-            marks = ",".join("?" * len(block))
+        for start in range(0, len(keys), _BLOCK):
+            block: list[bytes | None] = [key.digest for key in keys[start : start + _BLOCK]]
+            # Filled up to one of two lengths: SQLite keeps each statement that it prepared, and a long one takes room.
+            length = _BLOCK if len(block) > _FEW else _FEW
             with self._using() as connection:
-                rows = connection.execute(f"SELECT key, body FROM replies WHERE key IN ({marks})", block).fetchall()  # noqa: S608 - only question marks
+                rows = connection.execute(_FIND[length], block + [None] * (length - len(block))).fetchall()
             for digest, body in rows:
                 with contextlib.suppress(zlib.error, ValueError, TypeError):  # damaged: it is asked for again
                     found[digest] = _unpack(body)
