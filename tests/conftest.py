@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,30 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def trained(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., tuple[Any, Path]]]:
+    """Train on rows in this process: `trained("dpo", rows, lora=False, …)`; what was said is in `trained.said`."""
+    from aifeedback.training.run import train
+    from aifeedback.training.settings import TrainSettings
+
+    levels = {name: logging.getLogger(name).level for name in ("transformers", "trl", "peft", "accelerate", "datasets")}
+
+    def run(kind: Any, rows: list[dict[str, Any]], **more: Any) -> tuple[Any, Path]:
+        output = tmp_path / str(more.pop("output", "policy"))
+        data = write_lines(tmp_path / "data.jsonl", rows)
+        said = {"model": str(tiny), "learning_rate": 1e-3} | more
+        files = said.pop("data", [str(data)])
+        settings = TrainSettings(kind, files, output=str(output), **said)
+        run.said = []  # type: ignore[attr-defined]
+        with warnings.catch_warnings():
+            result = train(settings, note=run.said.append, say=run.said.append)  # type: ignore[attr-defined]
+        return result, output
+
+    yield run
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def write_lines(path: Path, rows: Sequence[object]) -> Path:

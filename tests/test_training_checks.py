@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,7 @@ def test_a_pair_and_its_mirror_image_are_told_with_the_place_of_the_second() -> 
 
 
 def test_copies_are_counted() -> None:
-    [finding] = found([pair(1), pair(1), pair(1)]).all
+    [finding] = found([replace(pair(1), line=line) for line in (1, 2, 3)]).all
     assert (finding.code, finding.count) == ("duplicate", 2)
 
 
@@ -64,6 +65,13 @@ def test_longer_answers_chosen_too_often_are_told_with_the_share() -> None:
     [finding] = found(pairs).all
     assert finding.code == "length"
     assert "75% of 60 pairs" in finding.message
+
+
+def test_both_halves_of_a_row_are_one_row_of_a_finding() -> None:
+    findings = Findings()
+    for line in (1, 1, 2):
+        findings.add("vocabulary", f"f, line {line}")
+    assert findings.all[0].count == 2
 
 
 @pytest.mark.parametrize("count", [10, 49])

@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aifeedback.errors import InputError, SettingsError, StopRun
-from aifeedback.training.run import TrainResult, train
-from aifeedback.training.settings import Kind, TrainSettings
-from tests.conftest import write_lines
 from tests.test_train_command import some_labels, told, weights
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # what TRL, transformers and peft warn each other of
-
-
-@pytest.fixture
-def trained(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., tuple[TrainResult, Path]]]:
-    """Train on rows in this process: `trained("dpo", rows, lora=False, …)`; what was said is in `trained.said`."""
-    levels = {name: logging.getLogger(name).level for name in ("transformers", "trl", "peft", "accelerate", "datasets")}
-
-    def run(kind: Kind, rows: list[dict[str, Any]], **more: Any) -> tuple[TrainResult, Path]:
-        output = tmp_path / str(more.pop("output", "policy"))
-        data = write_lines(tmp_path / "data.jsonl", rows)
-        said = {"model": str(tiny), "learning_rate": 1e-3} | more
-        settings = TrainSettings(kind, [str(data)], output=str(output), **said)
-        run.said = []  # type: ignore[attr-defined]
-        with warnings.catch_warnings():
-            result = train(settings, note=run.said.append, say=run.said.append)  # type: ignore[attr-defined]
-        return result, output
-
-    yield run
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def thumbs(count: int) -> list[dict[str, Any]]:
@@ -181,6 +155,98 @@ def test_a_second_run_replaces_the_first_and_leaves_what_is_not_its_own(trained:
     assert told(folder)["history"][-1]["step"] == 2
 
 
+@pytest.mark.parametrize(
+    ("more", "error", "says"),
+    [
+        ({"trainer": {"max_length": 4}}, InputError, "can't be trained on"),
+        ({"lora_more": {"target_modules": ["no_such_layer"]}}, SettingsError, "no_such_layer"),
+        ({"four_bit": True}, SettingsError, "CUDA GPU"),
+        ({"loss": "no_such_loss"}, SettingsError, "no_such_loss"),
+    ],
+)
+def test_what_can_not_be_done_is_one_error_and_leaves_no_model(
+    trained: Any, tmp_path: Path, more: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        trained("dpo", some_labels(20), **more)
+    assert not list(tmp_path.glob("policy/*.safetensors"))
+
+
+def test_losses_can_be_joined(trained: Any) -> None:
+    _, folder = trained("dpo", some_labels(20), loss="sigmoid+sft", steps=2)
+    assert told(folder)["trainer"]["loss_type"] == ["sigmoid", "sft"]
+
+
+def test_a_half_that_is_unfit_takes_the_other_half_of_its_row_along(trained: Any, tmp_path: Path, tiny: Path) -> None:
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    rare = "Say it plainly and briefly"
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    rows = [
+        {
+            "prompt": f"Name {number}",
+            "chosen": rare if number % 4 == 0 else "one two",
+            "rejected": f"seven {number}",
+        }
+        for number in range(40)
+    ]
+    others = [text for row in rows for text in row.values() if text != rare]
+    highest = max(max(tokenizer(text)["input_ids"]) for text in [*others, tokenizer.eos_token])
+    assert highest < max(tokenizer(rare)["input_ids"]), "the rare answer has a token of its own"
+    small = tmp_path / "small"
+    tokenizer.save_pretrained(small)
+    config = LlamaConfig.from_pretrained(tiny)
+    config.vocab_size = highest + 1
+    LlamaForCausalLM(config).save_pretrained(small)
+    _, folder = trained("kto", rows, model=str(small), steps=2, skip_bad=True)
+    data = told(folder)["data"]
+    assert data["rows"]["read"] == 40
+    assert data["left_out"] == {"vocabulary": 10}
+    assert data["rows"]["train"] + data["rows"]["held_out"] == 30
+    assert [finding["count"] for finding in data["findings"] if finding["code"] == "vocabulary"] == [10]
+    lines = {line for held in data["held_out"].values() for line in held}
+    assert not lines & {number + 1 for number in range(0, 40, 4)}
+
+
+@pytest.mark.parametrize("again", ["data.jsonl", "./data.jsonl", "link.jsonl", "absolute"])
+def test_a_file_is_not_counted_twice_whatever_it_is_called(trained: Any, tmp_path: Path, again: str) -> None:
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "data.jsonl")
+    other = str(tmp_path / "data.jsonl") if again == "absolute" else again
+    with pytest.raises(InputError, match="given twice"):
+        trained("dpo", some_labels(10), data=["data.jsonl", other], steps=1)
+    assert not (tmp_path / "policy").exists()
+
+
+def test_critics_are_counted_by_rows_and_labels_of_nobody_are_no_critics(trained: Any) -> None:
+    rows = some_labels(30)
+    _, folder = trained("kto", rows, steps=1)
+    assert told(folder)["data"]["critics"] == {"test/critic": 30}
+    for row in rows[:10]:
+        del row["feedback"]
+    _, folder = trained("kto", rows, steps=1)
+    assert told(folder)["data"]["critics"] == {"test/critic": 20, "unknown": 10}
+    assert "Some of the labels are a critic model's judgements" in (folder / "README.md").read_text()
+    for row in rows[10:]:
+        del row["feedback"]
+    _, folder = trained("kto", rows, steps=1)
+    assert told(folder)["data"]["critics"] == {}
+    assert "critic" not in (folder / "README.md").read_text()
+
+
+def test_a_prompt_with_many_rows_that_is_held_out_is_told(trained: Any) -> None:
+    rows = some_labels(80)
+    for row in rows[1:]:
+        row["prompt"] = rows[1]["prompt"]
+    for seed in range(20):
+        trained("dpo", rows, steps=1, seed=seed, output=f"policy{seed}")
+        said = any("79 of 80 examples are held out" in line for line in trained.said)
+        held = told(Path(f"policy{seed}"))["data"]["rows"]["held_out"]
+        assert said is (held == 79)
+        if said:
+            return
+    pytest.fail("no seed held the large prompt out")
+
+
 def test_a_finished_run_that_is_resumed_does_nothing_more(trained: Any) -> None:
     _, folder = trained("dpo", some_labels(30), steps=4)
     before = (folder / "adapter_model.safetensors").stat().st_mtime_ns
@@ -214,25 +280,3 @@ def test_a_loss_that_is_no_number_ends_the_run_and_writes_no_model(trained: Any)
     folder = next(Path.cwd().glob("policy"))
     assert not (folder / "model.safetensors").exists()
     assert told(folder)["finished"] is False
-
-
-@pytest.mark.parametrize(
-    ("more", "error", "says"),
-    [
-        ({"trainer": {"max_length": 4}}, InputError, "can't be trained on"),
-        ({"lora_more": {"target_modules": ["no_such_layer"]}}, SettingsError, "no_such_layer"),
-        ({"four_bit": True}, SettingsError, "CUDA GPU"),
-        ({"loss": "no_such_loss"}, SettingsError, "no_such_loss"),
-    ],
-)
-def test_what_can_not_be_done_is_one_error_and_leaves_no_model(
-    trained: Any, tmp_path: Path, more: dict[str, Any], error: type[Exception], says: str
-) -> None:
-    with pytest.raises(error, match=says):
-        trained("dpo", some_labels(20), **more)
-    assert not list(tmp_path.glob("policy/*.safetensors"))
-
-
-def test_losses_can_be_joined(trained: Any) -> None:
-    _, folder = trained("dpo", some_labels(20), loss="sigmoid+sft", steps=2)
-    assert told(folder)["trainer"]["loss_type"] == ["sigmoid", "sft"]

@@ -11,6 +11,7 @@ from aifeedback.jsontext import scrub
 from aifeedback.training.page import KIND_NAMES, changes, loading_lines, loading_note, measured_on, said, summary
 from aifeedback.training.record import Data, Record, public_name
 
+_UNKNOWN = "unknown"
 # Paths of this machine and its way of working say nothing to a reader elsewhere.
 _OF_NO_USE = {"data", "model", "o", "out", "output", "config", "resume", "telemetry", "command"}
 
@@ -115,12 +116,16 @@ def _settings(record: Record) -> Iterator[str]:
 
 
 def _limits(record: Record) -> str:
-    about_labels = (
-        "The labels are a critic model's judgements, not people's. What the critic prefers by habit (length, a style, "
-        "its own family's wording) is learned along with what it was asked to judge."
-        if record["data"]["critics"]
-        else "Who wrote the labels is not recorded in the data."
-    )
+    critics = record["data"]["critics"]
+    habits = "What a critic prefers by habit (length, a style, its own family's wording) is learned along with what it was asked to judge."
+    if not critics.keys() - {_UNKNOWN}:
+        about_labels = "Who wrote the labels is not recorded in the data."
+    elif _UNKNOWN in critics:
+        about_labels = (
+            f"Some of the labels are a critic model's judgements; who wrote the others is not recorded. {habits}"
+        )
+    else:
+        about_labels = f"The labels are a critic model's judgements, not people's. {habits}"
     held_out = "The held-out figures say how far the model agrees with the same labels; they do not say that its answers are better, true or safe."
     licence = "Licences of the base model and of the data apply; this card does not know them."
     return f"{about_labels} {held_out} {licence}"

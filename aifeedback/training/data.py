@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,8 +44,9 @@ class TrainingData:
         return hashlib.sha256("".join(sha256 for sha256, _ in self.files.values()).encode()).hexdigest()
 
     def sources(self, what: str) -> dict[str, int]:
-        """Examples by the `critic`, `template` or `criteria` that labelled them."""
-        return dict(Counter(getattr(example.source, what) or "unknown" for example in self.examples).most_common())
+        """Rows by the `critic`, `template` or `criteria` that labelled them; nothing where no row says so."""
+        told = {example.place: getattr(example.source, what) for example in self.examples}
+        return dict(Counter(name or "unknown" for name in told.values()).most_common()) if any(told.values()) else {}
 
     def preferences(self) -> list[float]:
         """P(chosen is better) of each pair that has one."""
@@ -59,6 +61,7 @@ def read(settings: TrainSettings) -> TrainingData:
     """
     source = Source(settings.data)
     source.check()
+    _check_twice(settings.data)
     data = TrainingData(settings.kind)
     checks = TextChecks(settings.kind, soft=settings.soft_labels != "off", findings=data.findings)
     rows: Counter[str] = Counter()
@@ -84,6 +87,17 @@ def read(settings: TrainSettings) -> TrainingData:
         raise InputError(f"{names}: no rows in it, so there is nothing to train on.{more}")
     checks.finish()
     return data
+
+
+def _check_twice(paths: Sequence[str]) -> None:
+    """Raise InputError for a file that is given twice, under whatever name: its rows would count double."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        real = path if path == STDIN else os.path.realpath(path)
+        if real in seen:
+            also = "" if seen[real] == path else f" (as {seen[real]} too)"
+            raise InputError(f"the file is given twice{also}, so its rows would count double. Name it once.", file=path)
+        seen[real] = path
 
 
 @dataclass(frozen=True, slots=True)

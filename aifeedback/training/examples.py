@@ -29,6 +29,11 @@ class PreferencePair:
     id: str = ""
     source: Source = Source()
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The row that it comes from."""
+        return self.file, self.line
+
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
@@ -40,6 +45,11 @@ class Demonstration:
     line: int
     id: str = ""
     source: Source = Source()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The row that it comes from."""
+        return self.file, self.line
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,11 @@ class Thumb:
     line: int
     id: str = ""
     source: Source = Source()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The row that it comes from."""
+        return self.file, self.line
 
 
 Example = PreferencePair | Demonstration | Thumb

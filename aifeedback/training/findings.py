@@ -133,12 +133,13 @@ WORDINGS: Mapping[str, Wording] = {
 
 @dataclass(slots=True)
 class Finding:
-    """One kind of finding: how many rows, and the first three places. `about` says more where all rows share it."""
+    """One kind of finding: how many rows, the first three places and the last. `about` says more where all rows share it."""
 
     code: str
     count: int = 0
     places: list[str] = field(default_factory=list[str])
     about: str = ""
+    last: str = ""
 
     @property
     def wording(self) -> Wording:
@@ -164,8 +165,11 @@ class Findings:
         self._found: dict[str, Finding] = {}
 
     def add(self, code: str, place: str = "", detail: str = "") -> None:
-        """One row more. `place`: FILE, line N; `detail`: what is so of this row."""
+        """One row more. `place`: FILE, line N; `detail`: what is so of this row. Both halves of a row count once."""
         finding = self._found.setdefault(code, Finding(code))
+        if place and place == finding.last:
+            return
+        finding.last = place
         finding.count += 1
         if place and len(finding.places) < _SHOWN:
             finding.places.append(_one_line(f"{place}: {detail}" if detail else place))

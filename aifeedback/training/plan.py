@@ -33,8 +33,7 @@ def _told(prepared: Prepared) -> Iterator[str]:
     for name, (sha256, rows) in data.files.items():
         yield f"  {name}: {rows} rows, SHA-256 {sha256[:16]}…"
     for what, word in (("critic", "labelled by"), ("template", "asked with"), ("criteria", "criteria")):
-        named = {name: count for name, count in data.sources(what).items() if name != "unknown"}
-        if named:
+        if named := data.sources(what):
             yield f"  {word} " + ", ".join(f"{name} ({count})" for name, count in named.items())
     yield ""
     yield from _lengths(prepared)

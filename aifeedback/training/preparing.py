@@ -20,6 +20,8 @@ from aifeedback.training.tokens import ModelFiles, quick_tokenizer, slow_tokeniz
 # What the extra `train` installs, as far as a run cannot do without it.
 PACKAGES = ("torch", "trl", "transformers", "peft", "datasets", "accelerate", "matplotlib")
 _NO_LIMIT = 1 << 30
+# Held-out examples of which nobody says that they are too many.
+_FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,14 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
     for example in data.examples:
         checks.see(example)
     max_length = _max_length(settings, checks)
-    fits = checks.finish(_NO_LIMIT if max_length is None else max_length, data.findings)
-    kept = [example for example, keep in zip(data.examples, fits, strict=True) if keep == "kept"]
-    # Rows, not examples: KTO makes two of a pair.
-    gone = {(data.examples[number].file, data.examples[number].line): code for number, code in checks.reasons.items()}
+    checks.finish(_NO_LIMIT if max_length is None else max_length, data.findings)
+    # Rows, not examples: KTO makes two of a pair, and a half alone would be learned from as if nobody had chosen.
+    gone = {data.examples[number].place: code for number, code in checks.reasons.items()}
     data.left_out.update(gone.values())
-    data.examples = kept
-    parts = divide(kept, settings)
+    data.examples = [example for example in data.examples if example.place not in gone]
+    parts = divide(data.examples, settings)
     _see_what_is_left(settings, data, parts)
+    _see_how_much_is_held_out(settings, parts, note)
     return Prepared(settings, data, parts, max_length, checks.statistics())
 
 
@@ -106,6 +108,13 @@ def _max_length(settings: TrainSettings, checks: TokenChecks) -> int | None:
         said = settings.trainer["max_length"]
         return None if said is None else int(str(said))
     return checks.suggest_max_length()
+
+
+def _see_how_much_is_held_out(settings: TrainSettings, parts: Parts, note: Callable[[str], None]) -> None:
+    """Say where it is far more than was asked for: the share is one of prompts, and some have many rows."""
+    held, whole = len(parts.held_out), len(parts.held_out) + len(parts.train)
+    if held > max(_FEW, 2 * settings.eval_fraction * whole):
+        note(f"{held} of {whole} examples are held out, since all of a prompt are. Another --seed draws other prompts.")
 
 
 def _see_what_is_left(settings: TrainSettings, data: TrainingData, parts: Parts) -> None:
