@@ -272,6 +272,15 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, tiny: P
         (["--4bit", "--no-lora"], "--4bit"),
         (["--epochs", "2", "--steps", "5"], "Give one of them"),
         (["--set", "warmup_ratio=0.1"], "warmup_steps"),
+        (["--epochs", "0"], "--epochs: 0.0 can't be meant"),
+        (["--epochs", "inf"], "--epochs: inf can't be meant"),
+        (["--lr", "-1"], "--lr: -1.0 can't be meant"),
+        (["--lr", "nan"], "--lr: nan can't be meant"),
+        (["--eval-fraction", "nan"], "--eval-fraction"),
+        (["--no-lora", "--set", "lora.r=8"], "lora.r is about an adapter"),
+        (["--soft-labels", "cdpo", "--set", "loss_weights=0.5"], "loss_weights"),
+        (["--soft-labels", "cdpo", "--set", "label_smoothing=0.1"], "label_smoothing"),
+        (["--resume", "--set", "save_only_model=true"], "save_only_model"),
         (["--set", "learning_rate=fast"], "learning_rate"),
     ],
 )
@@ -283,6 +292,17 @@ def test_flags_that_contradict_each_other_are_refused(
     assert done.code == 2
     assert says in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_flag_that_goes_before_a_setting_is_told(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(42))
+    line = ["train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy", "--dry-run", "--epochs", 3]
+    done = aifeedback(*line, "--set", "max_steps=2", "--lora-r", 4, "--set", "lora.r=8")
+    assert done.code == 0, done.err
+    assert "steps: 15 of 8 examples" in done.out
+    assert "trained: an adapter of rank 4" in done.out
+    assert "--epochs 3.0 goes before max_steps=2." in done.err
+    assert "--lora-r 4 goes before lora.r=8." in done.err
 
 
 def test_a_folder_that_holds_something_else_is_not_overwritten(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:

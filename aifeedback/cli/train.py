@@ -39,7 +39,7 @@ LENGTH = Annotated[
 ]
 LOSS = Annotated[str | None, typer.Option(metavar="NAME", help="TRL's name of a loss; several joined by +.")]
 LORA = Annotated[bool, typer.Option("--lora/--no-lora", help="Train an adapter, or all weights.")]
-LORA_R = Annotated[int, typer.Option("--lora-r", min=1, metavar="N", help="Rank of the adapter.")]
+LORA_R = Annotated[int | None, typer.Option("--lora-r", min=1, metavar="N", help="Rank of the adapter; default 16.")]
 FOUR_BIT = Annotated[bool, typer.Option("--4bit", help="Load the model in 4 bits (QLoRA; needs a CUDA GPU).")]
 MERGE = Annotated[bool, typer.Option("--merge", help="Write plain weights, the adapter merged into them.")]
 FRACTION = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the prompts that is held out.")]
@@ -82,7 +82,7 @@ def dpo(
         Literal["off", "cdpo", "gdpo"], typer.Option(help="Let each pair count as its preference says.")
     ] = "off",
     lora: LORA = True,
-    lora_r: LORA_R = 16,
+    lora_r: LORA_R = None,
     four_bit: FOUR_BIT = False,
     merge: MERGE = False,
     eval_fraction: FRACTION = 0.05,
@@ -124,7 +124,7 @@ def sft(
     max_length: LENGTH = None,
     loss: LOSS = None,
     lora: LORA = True,
-    lora_r: LORA_R = 16,
+    lora_r: LORA_R = None,
     four_bit: FOUR_BIT = False,
     merge: MERGE = False,
     eval_fraction: FRACTION = 0.05,
@@ -166,7 +166,7 @@ def kto(
     max_length: LENGTH = None,
     loss: LOSS = None,
     lora: LORA = True,
-    lora_r: LORA_R = 16,
+    lora_r: LORA_R = None,
     four_bit: FOUR_BIT = False,
     merge: MERGE = False,
     eval_fraction: FRACTION = 0.05,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 _POINTS = 200
 _STOPS = 10
 _EVALUATIONS = 4
+# The newest may be torn when the process is killed, so there is always one before it.
+_FEWEST_KEPT = 2
 
 
 def total_steps(settings: TrainSettings, rows: int, processes: int) -> int:
     """Optimiser steps of the whole run over `rows` examples."""
-    said = settings.trainer.get("max_steps") if settings.steps is None else settings.steps
+    said = settings.chosen.get("max_steps")
     if said is not None and int(str(said)) > 0:
         return int(str(said))
     batches = math.ceil(rows / (settings.devices_batch * processes))
-    a_pass = max(1, math.ceil(batches / accumulation(settings)))
-    return math.ceil(_epochs(settings) * a_pass)
+    a_pass = max(1, math.ceil(batches / settings.accumulation))
+    return math.ceil(settings.passes * a_pass)
 
 
 def trainer_arguments(
@@ -45,8 +47,8 @@ def trainer_arguments(
         "output_dir": settings.output,
         "per_device_train_batch_size": settings.devices_batch,
         "per_device_eval_batch_size": settings.devices_batch,
-        "gradient_accumulation_steps": accumulation(settings),
-        "num_train_epochs": _epochs(settings),
+        "gradient_accumulation_steps": settings.accumulation,
+        "num_train_epochs": settings.passes,
         "learning_rate": settings.default_learning_rate,
         "max_length": max_length,
         "seed": settings.seed,
@@ -57,8 +59,7 @@ def trainer_arguments(
         # A loss that is no number must be seen, not averaged away.
         "logging_nan_inf_filter": False,
         "save_steps": max(1, steps // _STOPS),
-        # The newest may be torn when the process is killed, so there is always one before it.
-        "save_total_limit": 2,
+        "save_total_limit": _FEWEST_KEPT,
         "eval_strategy": "steps" if held_out else "no",
         "eval_steps": max(1, math.ceil(steps / _EVALUATIONS)),
         "eval_on_start": bool(held_out) and not resuming,
@@ -76,31 +77,14 @@ def trainer_arguments(
     if on_gpu and settings.lora:
         # The model's own weights stay as they are: half the memory, and the adapter is kept in float32.
         arguments["model_init_kwargs"] = {"dtype": "bfloat16" if hardware.bf16 else "float32"}
-    return {**arguments, **settings.trainer, **_flags(settings)}
+    chosen = settings.chosen
+    return arguments | chosen | dict(_joined(arguments, chosen))
 
 
-def _flags(settings: TrainSettings) -> Mapping[str, object]:
-    """What the flags say, under the trainer's names."""
-    said: dict[str, object | None] = {
-        "num_train_epochs": settings.epochs,
-        "max_steps": settings.steps,
-        "per_device_train_batch_size": settings.batch_size,
-        "gradient_accumulation_steps": settings.grad_accum,
-        "learning_rate": settings.learning_rate,
-        "beta": settings.beta,
-        "max_length": settings.max_length,
-    }
-    if settings.loss is not None:
-        said["loss_type"] = list(settings.losses) if settings.kind == "dpo" else settings.loss
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _epochs(settings: TrainSettings) -> float:
-    said = settings.trainer.get("num_train_epochs") if settings.epochs is None else settings.epochs
-    return 1.0 if said is None else float(str(said))
-
-
-def accumulation(settings: TrainSettings) -> int:
-    """Batches to an optimiser step."""
-    said = settings.trainer.get("gradient_accumulation_steps") if settings.grad_accum is None else settings.grad_accum
-    return 1 if said is None else int(str(said))
+def _joined(ours: Mapping[str, object], chosen: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Where what was said does not simply take the place of what suits."""
+    loading, said = ours.get("model_init_kwargs"), chosen.get("model_init_kwargs")
+    if isinstance(loading, Mapping) and isinstance(said, Mapping) and "torch_dtype" not in said:
+        yield "model_init_kwargs", {**loading, **said}
+    if chosen.get("save_total_limit") == 1:
+        yield "save_total_limit", _FEWEST_KEPT

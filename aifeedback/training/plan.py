@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from aifeedback.errors import InputError
 from aifeedback.training import hardware
-from aifeedback.training.arguments import accumulation, total_steps
+from aifeedback.training.arguments import total_steps
 from aifeedback.training.preparing import Prepared, prepare
 from aifeedback.training.settings import TrainSettings
 
@@ -39,9 +39,9 @@ def _told(prepared: Prepared) -> Iterator[str]:
     yield from _lengths(prepared)
     yield ""
     processes = hardware.processes()
-    a_step = settings.devices_batch * accumulation(settings) * processes
+    a_step = settings.devices_batch * settings.accumulation * processes
     yield f"steps: {total_steps(settings, len(parts.train), processes)} of {a_step} examples"
-    yield f"trained: {f'an adapter of rank {settings.lora_r}' if settings.lora else 'all weights'}"
+    yield f"trained: {f'an adapter of rank {settings.rank}' if settings.lora else 'all weights'}"
     yield f"loss: {'+'.join(settings.losses)}" + (
         f", soft labels {settings.soft_labels}" * (settings.soft_labels != "off")
     )

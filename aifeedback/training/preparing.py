@@ -61,7 +61,7 @@ def check_packages() -> None:
 
 def _check_loss(settings: TrainSettings) -> None:
     """Raise SettingsError for a loss that the trainer doesn't have: TRL says so only when it has loaded everything."""
-    if settings.loss:
+    if settings.loss is not None:
         value = f"[{', '.join(settings.losses)}]" if settings.kind == "dpo" else settings.loss
         try:
             read_overrides(settings.kind, "", [f"loss_type={value}"])
@@ -75,9 +75,13 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
     Raises SettingsError, and InputError for data that can't be read at all.
     """
     check_packages()
+    if settings.chosen.get("use_liger_kernel") and find_spec("liger_kernel") is None:
+        raise SettingsError("use_liger_kernel needs one more package. Install it with: pip install liger-kernel")
     _check_loss(settings)
     if hardware.processes() > 1 and STDIN in settings.data:
         raise SettingsError("several processes can't share stdin. Write the labels to a file first.")
+    for sentence in settings.overruled:
+        note(sentence)
     checkpoints.check_place(Path(settings.output), settings.model)
     files = ModelFiles.find(settings.model)
     data = read(settings)
@@ -102,10 +106,9 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
 
 def _max_length(settings: TrainSettings, checks: TokenChecks) -> int | None:
     """Where rows are cut, in tokens; None where the trainer was told not to cut any."""
-    if settings.max_length is not None:
-        return settings.max_length
-    if "max_length" in settings.trainer:
-        said = settings.trainer["max_length"]
+    chosen = settings.chosen
+    if "max_length" in chosen:
+        said = chosen["max_length"]
         return None if said is None else int(str(said))
     return checks.suggest_max_length()
 

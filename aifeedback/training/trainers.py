@@ -164,14 +164,14 @@ def _adapted(settings: TrainSettings, config: Any, folder: Path) -> Any:  # noqa
 
 
 def _adapter(settings: TrainSettings) -> Any:  # noqa: ANN401 - peft's
-    if not settings.lora:
+    rank = settings.rank
+    if rank is None:
         return None
     from peft import LoraConfig
 
-    rank = int(str(settings.lora_more.get("r", settings.lora_r)))
-    said = {"r": rank, "lora_alpha": 2 * rank, "target_modules": _ALL_BUT_THE_HEAD}
+    said = {"lora_alpha": 2 * rank, "target_modules": _ALL_BUT_THE_HEAD, **settings.lora_more, "r": rank}
     try:
-        return LoraConfig(**{"task_type": "CAUSAL_LM", **said, **settings.lora_more})
+        return LoraConfig(**{"task_type": "CAUSAL_LM", **said})
     except (TypeError, ValueError) as error:
         raise SettingsError(f"peft refuses these lora settings: {_first_line(error)}") from error
 
