@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aifeedback.records import Message
 from aifeedback.training.examples import PreferencePair
+from aifeedback.training.model_files import ModelFiles
 from aifeedback.training.settings import SoftLabels, TrainSettings
 from tests.tiny_models import tiny_model
 
@@ -74,7 +75,9 @@ def evaluated(model: Path, folder: Path, kind: SoftLabels, pairs: list[Preferenc
     said = arguments.trainer_arguments(
         settings, found, rows=len(pairs), held_out=len(pairs), max_length=256, resuming=False, thumbs=(1.0, 1.0)
     )
-    trainer = trainers.build(settings, said, pairs, pairs, trainers.load_tokenizer(str(model), said))
+    files = ModelFiles.find(str(model))
+    tokenizer = trainers.padded_tokenizer(files, trust_remote_code=False)
+    trainer = trainers.build(settings, said, pairs, pairs, tokenizer, files)
     torch.manual_seed(3)
     policy: Any = trainer.model
     with torch.no_grad():

@@ -233,6 +233,32 @@ def test_critics_are_counted_by_rows_and_labels_of_nobody_are_no_critics(trained
     assert "critic" not in (folder / "README.md").read_text()
 
 
+def test_an_adapter_without_a_tokenizer_of_its_own_is_trained_with_its_bases(trained: Any) -> None:
+    _, adapter = trained("sft", some_labels(20), output="adapter", steps=1)
+    for file in adapter.iterdir():
+        if file.is_file() and not file.name.startswith("adapter_"):
+            file.unlink()
+    _, folder = trained("dpo", some_labels(20), model=str(adapter), steps=1)
+    assert (folder / "tokenizer.json").is_file()
+
+
+def test_an_adapter_that_is_gone_on_with_keeps_its_rank_which_plan_and_report_name(trained: Any) -> None:
+    from aifeedback.training.plan import plan
+    from aifeedback.training.settings import TrainSettings
+
+    _, adapter = trained("sft", some_labels(20), output="adapter", steps=1, lora_r=4, lora_more={"r": 8})
+    assert any("--lora-r 4 goes before lora.r=8" in line for line in trained.said)
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
+    assert told(adapter)["settings"]["lora_r"] == 4
+    text, _ = plan(TrainSettings("dpo", ["data.jsonl"], str(adapter), "policy"), note=print)
+    assert "trained: the adapter itself, of rank 4" in text
+    _, folder = trained("dpo", some_labels(20), model=str(adapter), steps=1)
+    assert told(folder)["settings"]["lora_r"] == 4
+    for more in ({"lora_r": 4}, {"lora_more": {"lora_dropout": 0.5}}, {"lora": False}):
+        with pytest.raises(SettingsError, match=r"is one already|--no-lora"):
+            trained("dpo", some_labels(20), model=str(adapter), steps=1, output="other", **more)
+
+
 def test_a_prompt_with_many_rows_that_is_held_out_is_told(trained: Any) -> None:
     rows = some_labels(80)
     for row in rows[1:]:

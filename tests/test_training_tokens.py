@@ -19,9 +19,10 @@ from aifeedback.errors import SettingsError
 from aifeedback.records import Content, Message
 from aifeedback.training.examples import Demonstration, Example, PreferencePair, Thumb
 from aifeedback.training.findings import WORDINGS, Findings
+from aifeedback.training.model_files import ModelFiles
 from aifeedback.training.settings import Kind
 from aifeedback.training.token_checks import LengthStatistics, TokenChecks, tokenize
-from aifeedback.training.tokens import ModelFiles, QuickTokens, Refused, Tokens, quick_tokenizer, slow_tokenizer
+from aifeedback.training.tokens import QuickTokens, Refused, Tokens, quick_tokenizer, slow_tokenizer
 from tests import tiny_models
 from tests.tiny_models import BEGINNING, CONTEXT, NO_END, SPECIALS, THINKING, VOCABULARY, tiny_model, tiny_tokenizer
 
@@ -129,7 +130,7 @@ def test_ids_are_those_that_transformers_gives(
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_quick_and_the_slow_way_say_the_same_of_a_tokenizer(made: Callable[[str], Path], variant: str) -> None:
     name = str(made(variant))
-    quick, slow = quick_tokenizer(ModelFiles.find(name)), slow_tokenizer(name)
+    quick, slow = quick_tokenizer(ModelFiles.find(name)), slow_tokenizer(ModelFiles.find(name))
     assert quick
     for what in ("eos_token", "eos_id", "bos_id", "special_tokens", "has_chat_template", "vocabulary", "context"):
         assert getattr(quick, what) == getattr(slow, what), what
@@ -200,7 +201,8 @@ def like_qwen2(path: Path) -> None:
 
 def test_a_tokenizer_is_read_in_a_fraction_of_the_time_that_transformers_takes(made: Callable[[str], Path]) -> None:
     code = (
-        "import sys; from aifeedback.training.tokens import ModelFiles, quick_tokenizer;"
+        "import sys; from aifeedback.training.model_files import ModelFiles;"
+        "from aifeedback.training.tokens import quick_tokenizer;"
         f"quick_tokenizer(ModelFiles.find({str(made('chatml'))!r})).text_ids('a');"
         "print(sorted({'torch', 'transformers', 'numpy', 'huggingface_hub'} & set(sys.modules)))"
     )
@@ -225,7 +227,7 @@ def test_an_adapter_has_the_config_of_its_base_and_its_own_tokenizer(tmp_path: P
     assert (files.tokenizer_at, files.vocabulary, files.context) == (str(adapter), VOCABULARY, CONTEXT)
     ours = quick_tokenizer(files)
     assert ours
-    assert ours.chat_ids([Message("user", "a")], add_generation_prompt=True) == slow_tokenizer(str(adapter)).chat_ids(
+    assert ours.chat_ids([Message("user", "a")], add_generation_prompt=True) == slow_tokenizer(files).chat_ids(
         [Message("user", "a")], add_generation_prompt=True
     )
 
@@ -296,14 +298,18 @@ def test_a_model_on_the_hub_is_read_without_the_files_it_lacks(
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError
 
-    def give(_: str, file: str, **__: object) -> str:
+    asked: set[str | None] = set()
+
+    def give(_: str, file: str, *, revision: str | None, **__: object) -> str:
+        asked.add(revision)
         path = made("chatml") / file
         if not path.is_file():
             raise EntryNotFoundError(file)
         return str(path)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", give)
-    files = ModelFiles.find("someone/model")
+    files = ModelFiles.find("someone/model", "v2")
+    assert asked == {"v2"}
     assert set(files.tokenizer) == {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
     assert quick_tokenizer(files)
 

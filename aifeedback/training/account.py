@@ -74,7 +74,7 @@ class Account:
                 for field in dataclasses.fields(settings)
                 if field.name not in {"command", "trainer", "lora_more"}
             }
-            | {"lora_r": settings.rank}
+            | {"lora_r": self.prepared.rank}
             | {f"lora.{name}": value for name, value in settings.lora_more.items()},
             "trainer": self.trainer.args.to_dict(),
             "hardware": {

@@ -41,7 +41,7 @@ def _told(prepared: Prepared) -> Iterator[str]:
     processes = hardware.processes()
     a_step = settings.devices_batch * settings.accumulation * processes
     yield f"steps: {total_steps(settings, len(parts.train), processes)} of {a_step} examples"
-    yield f"trained: {f'an adapter of rank {settings.rank}' if settings.lora else 'all weights'}"
+    yield f"trained: {_trained(prepared)}"
     yield f"loss: {'+'.join(settings.losses)}" + (
         f", soft labels {settings.soft_labels}" * (settings.soft_labels != "off")
     )
@@ -50,6 +50,12 @@ def _told(prepared: Prepared) -> Iterator[str]:
         yield from (finding.line() for finding in data.findings.all)
     else:
         yield "Nothing is wrong with the data as far as can be seen."
+
+
+def _trained(prepared: Prepared) -> str:
+    if prepared.model.adapter is not None:
+        return f"the adapter itself, of rank {prepared.rank or 'unknown'}"
+    return "all weights" if prepared.rank is None else f"an adapter of rank {prepared.rank}"
 
 
 def _lengths(prepared: Prepared) -> Iterator[str]:

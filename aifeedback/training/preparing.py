@@ -12,10 +12,11 @@ from aifeedback.files import STDIN
 from aifeedback.training import checkpoints, hardware
 from aifeedback.training.data import Parts, TrainingData, divide, read
 from aifeedback.training.examples import Thumb
+from aifeedback.training.model_files import ModelFiles
 from aifeedback.training.overrides import read_overrides
 from aifeedback.training.settings import TrainSettings
 from aifeedback.training.token_checks import LengthStatistics, TokenChecks
-from aifeedback.training.tokens import ModelFiles, quick_tokenizer, slow_tokenizer
+from aifeedback.training.tokens import quick_tokenizer, slow_tokenizer
 
 # What the extra `train` installs, as far as a run cannot do without it.
 PACKAGES = ("torch", "trl", "transformers", "peft", "datasets", "accelerate", "matplotlib")
@@ -33,6 +34,12 @@ class Prepared:
     parts: Parts
     max_length: int | None
     lengths: Mapping[str, LengthStatistics]
+    model: ModelFiles
+
+    @property
+    def rank(self) -> int | None:
+        """The rank of the adapter that is trained, an earlier one's own; None where all weights are."""
+        return self.settings.rank if self.model.adapter is None else self.model.rank
 
     def refuse(self) -> None:
         """Raise InputError where the data must not be trained on.
@@ -82,13 +89,14 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
         raise SettingsError("several processes can't share stdin. Write the labels to a file first.")
     for sentence in settings.overruled:
         note(sentence)
+    files = ModelFiles.find(settings.model, settings.revision)
+    _check_adapter(settings, files)
     checkpoints.check_place(Path(settings.output), settings.model)
-    files = ModelFiles.find(settings.model)
     data = read(settings)
     tokens = quick_tokenizer(files)
     if tokens is None:
         note(f"the tokenizer of {settings.model} needs transformers, which takes some seconds to load.")
-        tokens = slow_tokenizer(settings.model)
+        tokens = slow_tokenizer(files, trust_remote_code=settings.trusts_code)
     checks = TokenChecks(tokens, settings.kind, model_vocabulary=files.vocabulary)
     for example in data.examples:
         checks.see(example)
@@ -101,7 +109,21 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
     parts = divide(data.examples, settings)
     _see_what_is_left(settings, data, parts)
     _see_how_much_is_held_out(settings, parts, note)
-    return Prepared(settings, data, parts, max_length, checks.statistics())
+    return Prepared(settings, data, parts, max_length, checks.statistics(), files)
+
+
+def _check_adapter(settings: TrainSettings, model: ModelFiles) -> None:
+    """Raise SettingsError for what can't be done with an adapter that training goes on with."""
+    if model.adapter is None:
+        return
+    if not settings.lora:
+        raise SettingsError(
+            f"{model.name} is an adapter, and --no-lora trains plain weights. Merge it first: train it with --merge, or use peft's merge_and_unload."
+        )
+    if said := settings.said_of_adapter:
+        raise SettingsError(
+            f"{said[0]} is about a new adapter, and {model.name} is one already, which keeps its own settings. Leave {said[0]} out."
+        )
 
 
 def _max_length(settings: TrainSettings, checks: TokenChecks) -> int | None:

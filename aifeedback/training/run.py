@@ -122,7 +122,7 @@ class _Run:
 
     def _build(self, start: Path | None) -> tuple[Hardware, Trainer, PreTrainedTokenizerBase]:
         from aifeedback.training.arguments import trainer_arguments
-        from aifeedback.training.trainers import build, load_tokenizer
+        from aifeedback.training.trainers import build, padded_tokenizer
 
         settings, parts = self._settings, self._prepared.parts
         found = hardware.look(
@@ -137,8 +137,9 @@ class _Run:
             resuming=start is not None,
             thumbs=weights(parts.train),
         )
-        tokenizer = load_tokenizer(settings.model, arguments)
-        trainer = build(settings, arguments, parts.train, parts.held_out, tokenizer)
+        files = self._prepared.model
+        tokenizer = padded_tokenizer(files, trust_remote_code=settings.trusts_code)
+        trainer = build(settings, arguments, parts.train, parts.held_out, tokenizer, files)
         if not settings.trainer.get("packing"):  # which makes one row of many
             _see_all_rows(trainer, parts.train, parts.held_out)
         return found, trainer, tokenizer

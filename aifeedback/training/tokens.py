@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-import orjson
 
 from aifeedback.errors import SettingsError
 from aifeedback.records import Message
+from aifeedback.training.model_files import LEGACY, SETTINGS, SPECIALS, TEMPLATE, TOKENIZER, ModelFiles, json_object
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-_TOKENIZER, _SETTINGS, _MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-_TEMPLATE, _LEGACY = "chat_template.jinja", "added_tokens.json"
-_FILES = (_TOKENIZER, _SETTINGS, _MAP, _TEMPLATE, _LEGACY)
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-# A tokenizer without a limit of its own says 1e30.
-_NO_LIMIT = 10**9
 
 
 class Refused(ValueError):
@@ -51,136 +42,6 @@ class Tokens(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens spelled out."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """What a model's folder or its page on the hub says without its weights.
-
-    `config` is the model's own config.json, of an adapter that of its base. `tokenizer` names the tokenizer's files,
-    which lie at `tokenizer_at` (a folder or hub id), and `tokenizer_model` is the type of the model beside them.
-    """
-
-    name: str
-    config: Mapping[str, object]
-    tokenizer: Mapping[str, Path]
-    tokenizer_at: str
-    tokenizer_model: str = ""
-
-    @classmethod
-    def find(cls, name: str) -> ModelFiles:
-        """The files of a local folder, or of a model on the hub. Raises SettingsError where there are none."""
-        get = _place(name)
-        own = get("config.json")
-        adapter = None if own else get("adapter_config.json")
-        if own is None and adapter is None:
-            raise SettingsError(f"{name}: no config.json in it, so it is no model. Name a model's folder or hub id.")
-        config, beside = (_object(own), name) if own else _base_of(name, _object(adapter))
-        if adapter and (get(_TOKENIZER) or get(_SETTINGS)):
-            beside = name
-        find = get if beside == name else _place(beside)
-        files = {file: path for file in _FILES if (path := find(file))}
-        model = "" if adapter and beside == name else str(config.get("model_type") or "")
-        return cls(name, config, files, beside, model)
-
-    @property
-    def vocabulary(self) -> int | None:
-        """Rows of the model's embedding, None where its config doesn't say."""
-        return self._number("vocab_size")
-
-    @property
-    def context(self) -> int | None:
-        """Tokens that the model can see at once, None where nothing says so."""
-        said = [self._number("max_position_embeddings") or self._number("n_positions")]
-        said.append(_whole(_object(self.tokenizer.get(_SETTINGS)).get("model_max_length")))
-        return min((number for number in said if number and number < _NO_LIMIT), default=None)
-
-    def _number(self, key: str) -> int | None:
-        text = self.config.get("text_config")
-        return _whole(self.config.get(key)) or (_whole(text.get(key)) if isinstance(text, Mapping) else None)
-
-
-def _base_of(name: str, adapter: Mapping[str, object]) -> tuple[Mapping[str, object], str]:
-    """The config of the model that an adapter belongs to, and that model's name."""
-    base = adapter.get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
-        raise SettingsError(f'{name}: its adapter_config.json has no "base_model_name_or_path". Add it.')
-    path = _place(base, f"{name} is an adapter of ")("config.json")
-    if path is None:
-        raise SettingsError(f"{name} is an adapter of {base}, which has no config.json. Merge that one first.")
-    return _object(path), base
-
-
-def _place(name: str, before: str = "") -> Callable[[str], Path | None]:
-    """How to get a file of a model by its name: None where there is no such file."""
-    folder = Path(name)
-    if folder.is_dir():
-        return lambda file: path if (path := folder / file).is_file() else None
-    if folder.exists():
-        raise SettingsError(f"{before}{name}: a file. Name the folder of a model.")
-    if not _HUB_NAME.fullmatch(name):
-        raise SettingsError(f"{before}{name}: no such folder. Name a model's folder or hub id.")
-    return lambda file: _download(name, file, before)
-
-
-@cache
-def _unreachable(url: str) -> bool:
-    """Whether nobody answers at `url`. A proxy may know the way where we don't, so with one nothing is said."""
-    import socket
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies
-
-    if getproxies():
-        return False
-    parts = urlsplit(url)
-    try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=5):
-            return False
-    except OSError:
-        return True
-
-
-def _download(name: str, file: str, before: str) -> Path | None:
-    from huggingface_hub import errors, hf_hub_download
-    from huggingface_hub.constants import ENDPOINT, is_offline_mode
-
-    try:
-        # Asked for without a network, the hub's library tries for half a minute.
-        return Path(hf_hub_download(name, file, local_files_only=is_offline_mode() or _unreachable(ENDPOINT)))
-    except errors.GatedRepoError as error:
-        raise SettingsError(
-            f"{before}{name}: access must be asked for on its hub page, then run hf auth login."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise SettingsError(f"{before}{name}: no such folder, and no such model on the hub. Mend --model.") from error
-    except errors.LocalEntryNotFoundError as error:
-        # Without a network the cache is all there is, for transformers as well; with one that broke off, nothing is known.
-        if is_offline_mode() and file != "config.json":
-            return None
-        raise SettingsError(
-            f"{before}{name}: no such folder, and the hub can't be reached for {file}. Name a local folder, or go online."
-        ) from error
-    except errors.EntryNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SettingsError(f"{before}{name}: {file} can't be fetched from the hub: {reason}") from error
-
-
-def _object(path: Path | None) -> dict[str, object]:
-    if path is None:
-        return {}
-    try:
-        found: object = orjson.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: can't be read: {error}") from error
-    if not isinstance(found, dict):
-        raise SettingsError(f"{path}: no JSON object.")
-    return found
-
-
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
 
 
 class ChatTemplate:
@@ -301,17 +162,17 @@ def quick_tokenizer(files: ModelFiles) -> Tokens | None:
 
     Raises SettingsError where a file can't be read.
     """
-    if _TOKENIZER not in files.tokenizer:
+    if TOKENIZER not in files.tokenizer:
         return None
     from tokenizers import AddedToken, Tokenizer
 
-    settings, raw = _settings(files), _object(files.tokenizer[_TOKENIZER])
+    settings, raw = _settings(files), json_object(files.tokenizer[TOKENIZER])
     if settings is None or not _read_as_it_is(files, settings, raw):
         return None
     try:
-        tokenizer = Tokenizer.from_file(str(files.tokenizer[_TOKENIZER]))
+        tokenizer = Tokenizer.from_file(str(files.tokenizer[TOKENIZER]))
     except Exception as error:  # tokenizers raises nothing more precise
-        raise SettingsError(f"{files.tokenizer[_TOKENIZER]}: can't be read: {error}") from error
+        raise SettingsError(f"{files.tokenizer[TOKENIZER]}: can't be read: {error}") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = bool(settings.get("split_special_tokens"))
@@ -336,13 +197,13 @@ def quick_tokenizer(files: ModelFiles) -> Tokens | None:
 
 def _settings(files: ModelFiles) -> Mapping[str, object] | None:
     """tokenizer_config.json with what an older file says besides; None where it wants what we don't do."""
-    settings = _object(files.tokenizer.get(_SETTINGS))
+    settings = json_object(files.tokenizer.get(SETTINGS))
     if "auto_map" in settings or settings.get("fix_mistral_regex") or settings.get("init_inputs"):
         return None
     if "added_tokens_decoder" not in settings:
-        if _LEGACY in files.tokenizer:
+        if LEGACY in files.tokenizer:
             return None
-        settings |= _object(files.tokenizer.get(_MAP))
+        settings |= json_object(files.tokenizer.get(SPECIALS))
     return settings
 
 
@@ -355,7 +216,7 @@ def _read_as_it_is(files: ModelFiles, settings: Mapping[str, object], raw: Mappi
     if name in _AS_IT_IS:
         return True
     if name == "LlamaTokenizer":
-        return b'"ByteLevel"' in files.tokenizer[_TOKENIZER].read_bytes()
+        return b'"ByteLevel"' in files.tokenizer[TOKENIZER].read_bytes()
     model = raw.get("model")
     if name not in _REBUILT or not isinstance(model, dict) or settings.get("add_prefix_space"):
         return False
@@ -414,8 +275,8 @@ def _extra(settings: Mapping[str, object]) -> list[str]:
 
 def _template_of(files: ModelFiles, settings: Mapping[str, object]) -> str | None:
     """The template that applies where none is named; a file of its own goes before the settings."""
-    if _TEMPLATE in files.tokenizer:
-        return files.tokenizer[_TEMPLATE].read_text(encoding="utf-8")
+    if TEMPLATE in files.tokenizer:
+        return files.tokenizer[TEMPLATE].read_text(encoding="utf-8")
     found = settings.get("chat_template")
     if isinstance(found, list):
         found = {item.get("name"): item.get("template") for item in _objects(found)}
@@ -466,13 +327,20 @@ class _SlowTokens:
         return str(self._tokenizer.decode(list(ids)))
 
 
-def slow_tokenizer(name: str) -> Tokens:
+def slow_tokenizer(files: ModelFiles, *, trust_remote_code: bool = False) -> Tokens:
     """The same by way of transformers, which takes seconds. Raises SettingsError where it can't be loaded."""
+    return _SlowTokens(load_tokenizer(files, trust_remote_code=trust_remote_code), files.context)
+
+
+def load_tokenizer(files: ModelFiles, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer as transformers has it, from where its files were found. Raises SettingsError where it can't be loaded."""
     from transformers import AutoTokenizer
 
-    files = ModelFiles.find(name)
     try:
-        return _SlowTokens(AutoTokenizer.from_pretrained(files.tokenizer_at), files.context)
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            files.tokenizer_at, revision=files.revision or "main", trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SettingsError(f"{name}: no tokenizer that can be loaded: {reason}") from error
+        raise SettingsError(f"{files.name}: no tokenizer that can be loaded: {reason}") from error
+    return found

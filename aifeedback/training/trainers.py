@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from aifeedback.errors import SettingsError
 from aifeedback.records import Content
 from aifeedback.training.examples import Demonstration, Example, PreferencePair, Thumb
+from aifeedback.training.limits import first_line, while_loading
+from aifeedback.training.model_files import ModelFiles
 from aifeedback.training.settings import TrainSettings
+from aifeedback.training.tokens import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
@@ -50,18 +52,22 @@ def build(
     train: Sequence[Example],
     held_out: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
+    files: ModelFiles,
 ) -> Trainer:
-    """The trainer, ready to train. Raises SettingsError for what TRL or the model's library refuses."""
+    """The trainer of the model that `files` belong to, ready to train.
+
+    Raises SettingsError for what TRL or the model's library refuses, StopRun where memory ends.
+    """
     from datasets import Dataset
     from transformers import PrinterCallback
 
     soft = settings.soft_labels != "off"
     config = _config(settings, arguments)
-    model, adapter = _policy(settings, config)
     extra: dict[str, Any] = {}
     if soft:
         extra["data_collator"] = _soft_collator(config, tokenizer)
-    try:
+    with while_loading(settings.model):
+        model, adapter = _policy(settings, config, files)
         trainer: Trainer = _trainer_class(settings)(
             model=model,
             args=config,
@@ -69,11 +75,9 @@ def build(
             eval_dataset=Dataset.from_list(rows_of(held_out, soft=soft)) if held_out else None,
             processing_class=tokenizer,
             peft_config=adapter,
-            quantization_config=_quantization(settings),
+            quantization_config=_quantization(settings) if isinstance(model, str) else None,
             **extra,
         )
-    except (ValueError, ImportError, NotImplementedError) as error:
-        raise SettingsError(f"the trainer refuses this run: {_first_line(error)}") from error
     trainer.remove_callback(PrinterCallback)  # it speaks to stdout
     return trainer
 
@@ -111,56 +115,40 @@ def _config(settings: TrainSettings, arguments: Mapping[str, object]) -> Any:  #
     try:
         return kind(**arguments)
     except (ValueError, TypeError, ImportError) as error:
-        raise SettingsError(f"the trainer refuses these settings: {_first_line(error)}") from error
+        raise SettingsError(f"the trainer refuses these settings: {first_line(error)}") from error
 
 
-def load_tokenizer(model: str, arguments: Mapping[str, object]) -> PreTrainedTokenizerBase:
+def padded_tokenizer(files: ModelFiles, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """The model's tokenizer, with a padding token. Raises SettingsError where there is none."""
-    from transformers import AutoTokenizer
-
-    more = arguments.get("model_init_kwargs") or {}
-    revision = more.get("revision") if isinstance(more, dict) else None
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            model, revision=revision or "main", trust_remote_code=bool(arguments.get("trust_remote_code"))
-        )
-    except (OSError, ValueError, ImportError) as error:
-        raise SettingsError(f"{model}: no tokenizer that can be loaded: {_first_line(error)}") from error
+    tokenizer = load_tokenizer(files, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise SettingsError(f"{model}: its tokenizer has neither a padding nor an end token. Set one in it.")
+            raise SettingsError(f"{files.name}: its tokenizer has neither a padding nor an end token. Set one in it.")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def _policy(settings: TrainSettings, config: Any) -> tuple[Any, Any]:  # noqa: ANN401 - TRL's, peft's
+def _policy(settings: TrainSettings, config: Any, files: ModelFiles) -> tuple[Any, Any]:  # noqa: ANN401 - TRL's, peft's
     """The model as TRL takes it, and the adapter that is to be trained on it.
 
-    A folder with an adapter goes on with that adapter: TRL keeps a frozen copy of it as the reference model.
+    An adapter is gone on with: TRL keeps a frozen copy of it as the reference model.
     """
+    if files.adapter is not None:
+        return _adapted(settings, config, files), None
     folder = Path(settings.model)
-    if (folder / "adapter_config.json").is_file():
-        return _adapted(settings, config, folder), None
     return (str(folder.resolve()) if folder.is_dir() else settings.model), _adapter(settings)
 
 
-def _adapted(settings: TrainSettings, config: Any, folder: Path) -> Any:  # noqa: ANN401
-    if not settings.lora:
-        raise SettingsError(
-            f"{folder} is an adapter, and --no-lora trains plain weights. Merge it first: train it with --merge, or use peft's merge_and_unload."
-        )
+def _adapted(settings: TrainSettings, config: Any, files: ModelFiles) -> Any:  # noqa: ANN401
     from peft import PeftModel
     from trl.trainer.utils import create_model_from_path
 
-    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
     more = dict(config.model_init_kwargs or {})
     if (quantization := _quantization(settings)) is not None:
         more["quantization_config"] = quantization
     config.model_init_kwargs = None
-    try:
-        return PeftModel.from_pretrained(create_model_from_path(base, **more), folder, is_trainable=True)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{folder}: the adapter can't be loaded: {_first_line(error)}") from error
+    base = create_model_from_path(files.base, **{"trust_remote_code": settings.trusts_code, **more})
+    return PeftModel.from_pretrained(base, files.name, is_trainable=True)
 
 
 def _adapter(settings: TrainSettings) -> Any:  # noqa: ANN401 - peft's
@@ -173,7 +161,7 @@ def _adapter(settings: TrainSettings) -> Any:  # noqa: ANN401 - peft's
     try:
         return LoraConfig(**{"task_type": "CAUSAL_LM", **said})
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"peft refuses these lora settings: {_first_line(error)}") from error
+        raise SettingsError(f"peft refuses these lora settings: {first_line(error)}") from error
 
 
 def _quantization(settings: TrainSettings) -> Any:  # noqa: ANN401 - transformers'
@@ -193,9 +181,3 @@ def _quantization(settings: TrainSettings) -> Any:  # noqa: ANN401 - transformer
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-
-
-def _first_line(error: BaseException) -> str:
-    """The gist of an error of somebody else's, which may be a page."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:299] + "…"
