@@ -319,6 +319,20 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(aifeedback: Comma
     assert {file.name: file.read_bytes() for file in tiny.iterdir()} == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["disable_tqdm=false", "precompute_ref_log_probs=true"])
+def test_the_trainers_own_talk_never_reaches_stdout_and_draws_no_bars_into_a_file(
+    aifeedback: Command, tmp_path: Path, tiny: Path, setting: str
+) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(20))
+    line = ["train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy", "--steps", 2, "--set", setting]
+    done = aifeedback(*line)
+    assert done.code == 0, done.err
+    assert done.out == ""
+    assert "log probs" not in done.err
+    assert told(tmp_path / "policy")["trainer"][setting.partition("=")[0]] is (setting.partition("=")[2] == "true")
+
+
 def test_the_trainers_own_config_file_is_no_aifeedback_toml(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:
     write_lines(tmp_path / "labels.jsonl", some_labels(4))
     (tmp_path / "train.yaml").write_text("learning_rate: 5e-6\nnum_train_epochs: 3\nper_device_train_batch_size: 2\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -200,7 +201,11 @@ def _train(kind: Kind, ctx: typer.Context, flags: dict[str, Any]) -> int:
         typer.echo(text)
         return 0 if usable else 2
     try:
-        result = train(settings, note=screen.note, say=screen.remark, watch=screen.following, verbose=screen.verbose)
+        # stdout is for rows alone, and some of the trainer's own settings make it print.
+        with contextlib.redirect_stdout(sys.stderr):
+            result = train(
+                settings, note=screen.note, say=screen.remark, watch=screen.following, verbose=screen.verbose
+            )
     except StopRun as error:
         screen.error(str(error))
         return 5

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +16,7 @@ from aifeedback.training import card, checkpoints, hardware, page, record, resul
 from aifeedback.training.interleaving import weights
 from aifeedback.training.preparing import Prepared, prepare
 from aifeedback.training.progress import Ended, Progress, callback, listening
+from aifeedback.training.quiet import quiet
 from aifeedback.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -34,7 +32,6 @@ Watch = Callable[[Callable[[], str], Callable[[], Mapping[str, object]]], Abstra
 _ASKED, _MOST_TOKENS, _ROOM = 10, 256, 1.5
 # The answers from before training, for a run that goes on.
 _BEFORE = ".before.json"
-_LOUD = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub")
 # What a run of the same name may be given anew without becoming another run.
 _NO_MATTER = {"data", "output", "resume", "merge", "telemetry", "command"}
 
@@ -75,7 +72,7 @@ def train(
     for finding in prepared.data.findings.all:
         say(finding.line())
     prepared.refuse()
-    with _quiet(settings, verbose=verbose):
+    with quiet(telemetry=settings.telemetry, verbose=verbose):
         return _Run(prepared, note, say, watch).go()
 
 
@@ -240,33 +237,6 @@ class _Run:
             "an adapter on " + self._settings.model if self._settings.lora and not self._settings.merge else "weights"
         )
         return facts | {"model": f"{self._output} ({kind})", "report": str(self._output / "training.html")}
-
-
-@contextmanager
-def _quiet(settings: TrainSettings, *, verbose: bool) -> Iterator[None]:
-    """Keep other people's libraries from talking and from reporting to their makers, unless that is wanted."""
-    if not settings.telemetry:
-        # Read when huggingface_hub is imported; what the user has set stays.
-        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if verbose:
-        yield
-        return
-    import datasets
-    from transformers.utils import logging as transformers_logging
-
-    datasets.disable_progress_bars()
-    transformers_logging.disable_progress_bar()
-    levels = {name: logging.getLogger(name).level for name in _LOUD}
-    try:
-        for name in _LOUD:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
