@@ -306,3 +306,44 @@ def test_a_loss_that_is_no_number_ends_the_run_and_writes_no_model(trained: Any)
     folder = next(Path.cwd().glob("policy"))
     assert not (folder / "model.safetensors").exists()
     assert told(folder)["finished"] is False
+
+
+def test_a_model_that_ends_with_its_context_is_asked_only_what_leaves_room(
+    trained: Any, tmp_path: Path, tiny: Path
+) -> None:
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    rows: list[dict[str, Any]] = [
+        {
+            "prompt": f"{number} is the answer to the question number " * (8 if number % 2 else 1) + "?",
+            "chosen": "one two three four five " * 3,
+            "rejected": f"bad number nine ten {number}",
+        }
+        for number in range(40)
+    ]
+    longest = max(len(tokenizer(row["prompt"])["input_ids"]) for row in rows)
+    learned = tmp_path / "learned"
+    tokenizer.save_pretrained(learned)
+    GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=512, n_positions=longest + 8, n_embd=32, n_layer=2, n_head=2, eos_token_id=2, pad_token_id=3
+        )
+    ).save_pretrained(learned)
+    _, folder = trained("dpo", rows, model=str(learned), steps=1, eval_fraction=0.0)
+    samples = told(folder)["samples"]
+    assert len(samples) == 10
+    assert all(len(sample["prompt"]) < 60 for sample in samples)
+
+
+def test_a_model_that_can_not_be_asked_is_trained_all_the_same(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aifeedback.training import samples
+
+    def broken(*_: object, **__: object) -> None:
+        raise IndexError("index out of range in self")
+
+    monkeypatch.setattr(samples, "answers", broken)
+    _, folder = trained("dpo", some_labels(20), steps=1)
+    assert told(folder)["finished"]
+    assert told(folder)["samples"] == []
+    assert any("can't be asked (index out of range in self)" in line for line in trained.said)

@@ -14,6 +14,7 @@ from aifeedback.jsontext import dumps, loads
 from aifeedback.records import Content
 from aifeedback.training import card, checkpoints, hardware, page, record, result
 from aifeedback.training.interleaving import weights
+from aifeedback.training.limits import first_line
 from aifeedback.training.preparing import Prepared, prepare
 from aifeedback.training.progress import Ended, Progress, callback, listening
 from aifeedback.training.quiet import quiet
@@ -151,8 +152,7 @@ class _Run:
             checkpoints.clear(self._output)
         trainer.accelerator.wait_for_everyone()
         trainer.add_callback(callback(self._progress, self._ended, self._fingerprint))
-        parts = self._prepared.parts
-        asked = _different_prompts(parts.held_out or parts.train)
+        asked = self._asked(tokenizer)
         before = self._before() if start else self._answers(asked, trainer, tokenizer)
         if len(before) != len(asked):
             before = []
@@ -163,6 +163,29 @@ class _Run:
         account = Account(self._prepared, found, trainer, asked, before)
         self._write(account)
         return account
+
+    @property
+    def _most_tokens(self) -> int:
+        """The longest answer that is asked for: somewhat more than those in the data, and half of what the model sees."""
+        prepared = self._prepared
+        room = prepared.lengths.get("chosen") or prepared.lengths.get("completion")
+        most = min(_MOST_TOKENS, max(16, round(_ROOM * room.p95))) if room else _MOST_TOKENS
+        return most if prepared.model.context is None else max(1, min(most, prepared.model.context // 2))
+
+    def _asked(self, tokenizer: PreTrainedTokenizerBase) -> list[Example]:
+        """The first few examples whose prompts differ and leave room for an answer: some models end with their context."""
+        from aifeedback.training.samples import fit
+
+        parts, context = self._prepared.parts, self._prepared.model.context
+        found: dict[Content, Example] = {}
+        for example in parts.held_out or parts.train:
+            if example.prompt not in found and fit(
+                tokenizer, example.prompt, most_tokens=self._most_tokens, context=context
+            ):
+                found[example.prompt] = example
+            if len(found) == _ASKED:
+                break
+        return sorted(found.values(), key=lambda example: example.place)
 
     def _answers(
         self, asked: Sequence[Example], trainer: Trainer, tokenizer: PreTrainedTokenizerBase
@@ -175,10 +198,12 @@ class _Run:
         if not trainer.is_world_process_zero():
             return []
         model: Any = trainer.accelerator.unwrap_model(trainer.model)
-        room = self._prepared.lengths.get("chosen") or self._prepared.lengths.get("completion")
-        most = min(_MOST_TOKENS, max(16, round(_ROOM * room.p95))) if room else _MOST_TOKENS
         prompts: list[Content] = [example.prompt for example in asked]
-        return answers(model, tokenizer, prompts, most_tokens=most)
+        try:
+            return answers(model, tokenizer, prompts, most_tokens=self._most_tokens)
+        except Exception as error:  # noqa: BLE001 - whatever a model of any making raises, training is worth more
+            self._note(f"the model can't be asked ({first_line(error)}), so the report has no answers of it.")
+            return []
 
     def _before(self) -> Sequence[Answer]:
         """The answers from before training, as the first part of this run wrote them down."""
@@ -268,15 +293,6 @@ def _see_all_rows(trainer: Trainer, train: Sequence[Example], held_out: Sequence
             raise InputError(
                 f"the trainer took {len(taken)} of {len(given)} {name} rows, and does not say why. Raise --max-length."
             )
-
-
-def _different_prompts(examples: Sequence[Example]) -> list[Example]:
-    """The first few examples whose prompts differ."""
-    found: dict[Content, Example] = {}
-    for example in examples:
-        if example.prompt not in found and len(found) < _ASKED:
-            found[example.prompt] = example
-    return sorted(found.values(), key=lambda example: (example.file, example.line))
 
 
 def _fingerprint(prepared: Prepared) -> dict[str, str]:

@@ -22,6 +22,11 @@ class Answer:
     finished: bool
 
 
+def fit(tokenizer: PreTrainedTokenizerBase, prompt: Content, *, most_tokens: int, context: int | None) -> bool:
+    """Whether the model can see the prompt with an answer of that length at once."""
+    return context is None or len(_ids(tokenizer, prompt)) + most_tokens <= context
+
+
 def answers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Content], *, most_tokens: int
 ) -> list[Answer]:
