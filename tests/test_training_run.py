@@ -347,3 +347,12 @@ def test_a_model_that_can_not_be_asked_is_trained_all_the_same(trained: Any, mon
     assert told(folder)["finished"]
     assert told(folder)["samples"] == []
     assert any("can't be asked (index out of range in self)" in line for line in trained.said)
+
+
+def test_the_report_hashes_the_files_of_the_model_and_no_others(trained: Any, tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "notes.txt").write_text("mine")
+    _, folder = trained("dpo", some_labels(20), steps=1, merge=True)
+    files = told(folder)["result_files"]
+    assert {"model.safetensors", "config.json", "tokenizer.json", "adapter/adapter_model.safetensors"} <= files.keys()
+    assert not {"notes.txt", "training.json", "README.md"} & files.keys()

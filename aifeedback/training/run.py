@@ -109,10 +109,8 @@ class _Run:
             self._evaluate(trainer)
             # Without the answers from before there is nothing to hold those from after against.
             account.after = self._answers(account.asked, trainer, tokenizer) if account.before else []
-            result.save(trainer, self._output, merge=self._settings.merge)
+            account.result_files = result.save(trainer, self._settings, self._output)
         account.finished = True
-        if trainer.is_world_process_zero():
-            account.result_files = result.hashes(self._output)
         for warning in account.warnings():
             self._say(f"Warning: {warning}")
         self._write(account)
