@@ -333,6 +333,24 @@ def test_the_trainers_own_talk_never_reaches_stdout_and_draws_no_bars_into_a_fil
     assert told(tmp_path / "policy")["trainer"][setting.partition("=")[0]] is (setting.partition("=")[2] == "true")
 
 
+@pytest.mark.slow
+def test_an_interrupted_run_without_the_optimisers_state_does_not_promise_to_go_on(tmp_path: Path, tiny: Path) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", some_labels(20))
+    line = [sys.executable, "-m", "aifeedback", "train", "dpo", str(labels), "--model", str(tiny), "-o", "policy"]
+    line += ["--epochs", "4000", "--eval-fraction", "0", "--set", "save_only_model=true", "--set", "save_steps=5"]
+    run = subprocess.Popen(
+        line, cwd=tmp_path, env=clean_environment(HOME=str(tmp_path), **ONE_THREAD), stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob("policy/checkpoint-*/aifeedback.json")) and time.monotonic() < end:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGTERM)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert re.search(r"interrupted after step \d+\. save_only_model=true keeps no state of the optimiser", said)
+    assert "goes on from there" not in said
+
+
 def test_the_trainers_own_config_file_is_no_aifeedback_toml(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:
     write_lines(tmp_path / "labels.jsonl", some_labels(4))
     (tmp_path / "train.yaml").write_text("learning_rate: 5e-6\nnum_train_epochs: 3\nper_device_train_batch_size: 2\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import pytest
 
 from aifeedback.errors import SettingsError, StopRun
 from aifeedback.training.limits import while_loading, while_training
-from tests.conftest import clean_environment
-from tests.test_train_command import some_labels
+from tests.conftest import clean_environment, write_lines
+from tests.test_train_command import some_labels, told, weights
 from tests.tiny_models import tiny_model
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # what TRL, transformers and peft warn each other of
@@ -40,6 +42,75 @@ def command(folder: Path, *arguments: object, largest: int | None = None) -> sub
 
 def errors(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith(("Error", "Traceback"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.5, 1.5], ids=["weights", "optimiser"])
+def test_a_file_that_can_not_be_written_stops_the_run_and_resume_finishes_it(
+    tmp_path: Path, tiny: Path, share: float
+) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", some_labels(20))
+    line = ["dpo", labels, "--model", tiny, "-o", "policy", "--no-lora", "--steps", 3, "--set", "save_steps=1"]
+    size = (tiny / "model.safetensors").stat().st_size
+    done = command(tmp_path, *line, largest=int(size * share))
+    assert done.returncode == 5, done.stderr
+    assert done.stdout == ""
+    [error] = errors(done.stderr)
+    assert "Make room. --resume goes on from the last checkpoint." in error
+    assert not (tmp_path / "policy" / "training.html").exists()
+    again = command(tmp_path, *line, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert told(tmp_path / "policy")["finished"]
+
+
+# Weights, and twice as much for the optimiser: the second one no longer fits.
+_ONE_CHECKPOINT = 4.5
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own; skips where none can be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    tool = shutil.which("mount")
+    made = subprocess.run([tool, "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], check=False) if tool else None
+    if made is None or made.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_run_and_resume_finishes_it(tmp_path: Path, tiny: Path, small_disk: Path) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", some_labels(20))
+    line = ["dpo", labels, "--model", tiny, "-o", small_disk / "policy", "--no-lora", "--steps", 3]
+    line += ["--set", "save_steps=1", "--lr", "1e-3"]
+    size = (tiny / "model.safetensors").stat().st_size
+    with (small_disk / "filled").open("wb") as file:
+        free = os.statvfs(small_disk)
+        file.write(b"x" * int(free.f_bavail * free.f_frsize - size * _ONE_CHECKPOINT - 200_000))
+    done = command(tmp_path, *line)
+    assert done.returncode == 5, done.stderr
+    assert done.stdout == ""
+    [error] = errors(done.stderr)
+    assert "--resume goes on from the last checkpoint." in error
+    assert [path.parent.name for path in small_disk.glob("policy/*/aifeedback.json")] == ["checkpoint-1"]
+    (small_disk / "filled").unlink()
+    again = command(tmp_path, *line, "--resume")
+    assert again.returncode == 0, again.stderr
+    unfilled = command(tmp_path, *line[:4], "-o", "elsewhere", *line[6:])
+    assert unfilled.returncode == 0, unfilled.stderr
+    one, other = weights(small_disk / "policy"), weights(tmp_path / "elsewhere")
+    assert all((one[name] - other[name]).abs().max() <= 1e-6 for name in other)
+
+
+def test_a_report_that_can_not_be_written_after_training_stops_the_run(trained: Any, tmp_path: Path) -> None:
+    (tmp_path / "policy" / "training.html").mkdir(parents=True)
+    with pytest.raises(StopRun, match=r"training\.html can't be written.*--resume"):
+        trained("dpo", some_labels(20), steps=1)
+    (tmp_path / "policy" / "training.html").rmdir()
+    trained("dpo", some_labels(20), steps=1, resume=True)
+    assert told(tmp_path / "policy")["finished"]
 
 
 def test_memory_that_ends_stops_the_run_while_loading_and_while_training() -> None:

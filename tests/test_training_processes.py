@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,41 @@ def test_two_processes_with_bad_data_say_so_once_and_leave_no_model(tmp_path: Pa
     assert done.returncode != 0
     assert done.stderr.count("a field is missing") == 1
     assert not (tmp_path / "policy").exists()
+
+
+def ranks(launcher: int) -> dict[str, int]:
+    """The processes of a launcher by their rank."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children")
+    found: dict[str, int] = {}
+    for child in children.read_text().split():
+        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        found |= {line[5:].decode(): int(child) for line in environment if line.startswith(b"RANK=")}
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("told_one", ["0", "1"])
+def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path: Path, tiny: Path, told_one: str) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", some_labels(40))
+    line = ["dpo", labels, "--model", tiny, "-o", "policy", "--batch-size", 2, "--epochs", 2000]
+    line += ["--eval-fraction", 0, "--set", "save_steps=20", "--set", "save_total_limit=100000"]
+    launched = subprocess.Popen(
+        [sys.executable, *TWO, *map(str, line)],
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path), OMP_NUM_THREADS="1"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 100
+    while not list(tmp_path.glob("policy/checkpoint-*/aifeedback.json")) and time.monotonic() < end:
+        time.sleep(0.05)
+    os.kill(ranks(launched.pid)[told_one], signal.SIGTERM)
+    _, said = launched.communicate(timeout=100)
+    assert launched.returncode != 0
+    [step] = re.findall(r"interrupted after step (\d+)\.", said)
+    kept = {path.name for path in (tmp_path / "policy" / f"checkpoint-{step}").iterdir()}
+    assert {"aifeedback.json", "rng_state_0.pth", "rng_state_1.pth"} <= kept
+    assert not [path for path in tmp_path.glob("policy/checkpoint-*") if int(path.name.split("-")[1]) > int(step)]
 
 
 def test_two_processes_do_not_share_stdin(tmp_path: Path, tiny: Path) -> None:

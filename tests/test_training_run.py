@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aifeedback.errors import InputError, SettingsError, StopRun
+from aifeedback.errors import InputError, SettingsError
 from tests.test_train_command import some_labels, told, weights
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # what TRL, transformers and peft warn each other of
@@ -259,55 +259,6 @@ def test_an_adapter_that_is_gone_on_with_keeps_its_rank_which_plan_and_report_na
             trained("dpo", some_labels(20), model=str(adapter), steps=1, output="other", **more)
 
 
-def test_a_prompt_with_many_rows_that_is_held_out_is_told(trained: Any) -> None:
-    rows = some_labels(80)
-    for row in rows[1:]:
-        row["prompt"] = rows[1]["prompt"]
-    for seed in range(20):
-        trained("dpo", rows, steps=1, seed=seed, output=f"policy{seed}")
-        said = any("79 of 80 examples are held out" in line for line in trained.said)
-        held = told(Path(f"policy{seed}"))["data"]["rows"]["held_out"]
-        assert said is (held == 79)
-        if said:
-            return
-    pytest.fail("no seed held the large prompt out")
-
-
-def test_a_finished_run_that_is_resumed_does_nothing_more(trained: Any) -> None:
-    _, folder = trained("dpo", some_labels(30), steps=4)
-    before = (folder / "adapter_model.safetensors").stat().st_mtime_ns
-    result, _ = trained("dpo", some_labels(30), steps=4, resume=True)
-    assert result.step == 0
-    assert any("finished run already" in line for line in trained.said)
-    assert (folder / "adapter_model.safetensors").stat().st_mtime_ns == before
-
-
-def test_a_torn_checkpoint_does_not_count(trained: Any) -> None:
-    _, folder = trained("dpo", some_labels(30), steps=6, trainer={"save_steps": 2})
-    whole = weights(folder)
-    (folder / "checkpoint-6" / "aifeedback.json").unlink()  # as if the process had died while it was written
-    (folder / "checkpoint-6" / "adapter_model.safetensors").write_bytes(b"torn")
-    run = told(folder)
-    (folder / "training.json").write_text(json.dumps(run | {"finished": False}))
-    trained("dpo", some_labels(30), steps=6, trainer={"save_steps": 2}, resume=True)
-    assert any(line.endswith("checkpoint-4.") for line in trained.said)
-    assert all((whole[name] == value).all() for name, value in weights(folder).items())
-
-
-def test_resuming_before_the_first_checkpoint_begins_anew(trained: Any) -> None:
-    _, folder = trained("dpo", some_labels(30), steps=2, resume=True)
-    assert any("begins anew" in line for line in trained.said)
-    assert told(folder)["evaluations"][0]["step"] == 0
-
-
-def test_a_loss_that_is_no_number_ends_the_run_and_writes_no_model(trained: Any) -> None:
-    with pytest.raises(StopRun, match="no number any more"):
-        trained("dpo", some_labels(40), lora=False, learning_rate=1e30, trainer={"max_grad_norm": 0.0}, epochs=5)
-    folder = next(Path.cwd().glob("policy"))
-    assert not (folder / "model.safetensors").exists()
-    assert told(folder)["finished"] is False
-
-
 def test_a_model_that_ends_with_its_context_is_asked_only_what_leaves_room(
     trained: Any, tmp_path: Path, tiny: Path
 ) -> None:
@@ -356,3 +307,17 @@ def test_the_report_hashes_the_files_of_the_model_and_no_others(trained: Any, tm
     files = told(folder)["result_files"]
     assert {"model.safetensors", "config.json", "tokenizer.json", "adapter/adapter_model.safetensors"} <= files.keys()
     assert not {"notes.txt", "training.json", "README.md"} & files.keys()
+
+
+def test_a_prompt_with_many_rows_that_is_held_out_is_told(trained: Any) -> None:
+    rows = some_labels(80)
+    for row in rows[1:]:
+        row["prompt"] = rows[1]["prompt"]
+    for seed in range(20):
+        trained("dpo", rows, steps=1, seed=seed, output=f"policy{seed}")
+        said = any("79 of 80 examples are held out" in line for line in trained.said)
+        held = told(Path(f"policy{seed}"))["data"]["rows"]["held_out"]
+        assert said is (held == 79)
+        if said:
+            return
+    pytest.fail("no seed held the large prompt out")

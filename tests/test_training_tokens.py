@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from aifeedback.errors import SettingsError
 from aifeedback.records import Content, Message
 from aifeedback.training.examples import Demonstration, Example, PreferencePair, Thumb
 from aifeedback.training.findings import WORDINGS, Findings
+from aifeedback.training.fingerprint import different, fingerprint
 from aifeedback.training.model_files import ModelFiles
-from aifeedback.training.settings import Kind
+from aifeedback.training.settings import Kind, TrainSettings
 from aifeedback.training.token_checks import LengthStatistics, TokenChecks, tokenize
 from aifeedback.training.tokens import QuickTokens, Refused, Tokens, quick_tokenizer, slow_tokenizer
 from tests import tiny_models
@@ -312,6 +313,18 @@ def test_a_model_on_the_hub_is_read_without_the_files_it_lacks(
     assert asked == {"v2"}
     assert set(files.tokenizer) == {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
     assert quick_tokenizer(files)
+
+
+def test_a_model_on_the_hub_is_told_from_another_by_its_commit(tmp_path: Path) -> None:
+    settings = TrainSettings("dpo", ["labels.jsonl"], "someone/model", "policy")
+
+    def of(commit: str) -> Mapping[str, str]:
+        found = tmp_path / "models--someone--model" / "snapshots" / commit / "config.json"
+        files = ModelFiles("someone/model", {}, {}, "someone/model", found=(found,))
+        return fingerprint(settings, files, labels="", processes=1)
+
+    assert different(of("9f31c2"), of("9f31c2")) == []
+    assert different(of("9f31c2"), of("77aa01")) == ["weights of the model"]
 
 
 # Rows and what TRL makes of them.

@@ -210,7 +210,9 @@ def _train(kind: Kind, ctx: typer.Context, flags: dict[str, Any]) -> int:
         screen.error(str(error))
         return 5
     if result.signal:
-        screen.error(f"interrupted after step {result.step}. The same command with --resume goes on from there.")
+        then = f"{result.final}." if result.final else "The same command with --resume goes on from there."
+        if not rank():
+            screen.error(f"interrupted after step {result.step}. {then}")
         return 128 + result.signal
     screen.facts(result.facts)
     return 0

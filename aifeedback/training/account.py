@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aifeedback import __version__
 from aifeedback.training import falling_apart
+from aifeedback.training.checkpoints import Checkpoint
 from aifeedback.training.data import answer_of
 from aifeedback.training.preparing import Prepared
 from aifeedback.training.progress import named
@@ -33,18 +34,35 @@ _Numbers = Sequence[falling_apart.Numbers]
 
 @dataclasses.dataclass(slots=True)
 class Account:
-    """What is known so far of one run; `record` can be asked for at any time."""
+    """What is known so far of one run; `record` can be asked for at any time. `start`: what it went on from."""
 
     prepared: Prepared
     hardware: Hardware
     trainer: Trainer
     asked: Sequence[Example]
     before: Sequence[Answer]
+    fingerprint: Mapping[str, str]
+    started: str = ""
+    start: Checkpoint | None = None
     after: Sequence[Answer] = ()
     finished: bool = False
     result_files: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
-    started: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     _begun: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.started = self.started or datetime.now(UTC).isoformat(timespec="seconds")
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, with what it had taken up to the checkpoint that it went on from."""
+        return round((self.start.seconds if self.start else 0.0) + time.monotonic() - self._begun, 1)
+
+    def loop_seconds(self, here: float | None = None) -> float:
+        """The training loop's part of that. `here`: in this process, by default what the trainer says; 0 until it ends."""
+        if here is None:
+            log: Sequence[Mapping[str, float]] = self.trainer.state.log_history
+            here = next((float(entry["train_runtime"]) for entry in reversed(log) if "train_runtime" in entry), 0.0)
+        return (self.start.loop_seconds if self.start else 0.0) + here
 
     def record(self) -> Record:
         """All of it, as `training.json` holds it."""
@@ -55,9 +73,10 @@ class Account:
             "aifeedback": __version__,
             "kind": settings.kind,
             "finished": self.finished,
+            "fingerprint": self.fingerprint,
             "started": self.started,
-            "seconds": round(time.monotonic() - self._begun, 1),
-            "loop_seconds": self._loop_seconds(),
+            "seconds": self.seconds,
+            "loop_seconds": self.loop_seconds(),
             "command": list(settings.command),
             "model": {
                 "name": settings.model,
@@ -97,11 +116,6 @@ class Account:
             "warnings": self.warnings(),
             "result_files": self.result_files,
         }
-
-    def _loop_seconds(self) -> float:
-        """What the trainer says its loop took; 0 while it has not ended."""
-        log: Sequence[Mapping[str, float]] = self.trainer.state.log_history
-        return next((float(entry["train_runtime"]) for entry in reversed(log) if "train_runtime" in entry), 0.0)
 
     def history(self) -> tuple[list[Point], list[Point]]:
         """The logged steps, and the evaluations on what is held out."""

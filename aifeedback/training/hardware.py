@@ -35,6 +35,21 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def agreed(number: int) -> int:
+    """The highest of what all processes say, which every one of them has to ask; alone, the number itself."""
+    if processes() == 1:
+        return number
+    import torch
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return number
+    on_gpu = distributed.get_backend() == "nccl"
+    told = torch.tensor(number, device=torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu")
+    distributed.all_reduce(told, op=distributed.ReduceOp.MAX)
+    return int(told)
+
+
 def look(*, four_bit: bool, use_cpu: bool, note: Callable[[str], None]) -> Hardware:
     """Find the device. Of several GPUs one process takes the first, since a trainer can't use more without a launcher.
 

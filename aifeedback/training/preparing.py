@@ -91,7 +91,7 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
         note(sentence)
     files = ModelFiles.find(settings.model, settings.revision)
     _check_adapter(settings, files)
-    checkpoints.check_place(Path(settings.output), settings.model)
+    checkpoints.check_place(Path(settings.output), files)
     data = read(settings)
     tokens = quick_tokenizer(files)
     if tokens is None:

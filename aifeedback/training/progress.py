@@ -6,15 +6,16 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aifeedback.training import checkpoints
+from aifeedback.training import hardware
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import TrainerCallback
 
 # TRL's names for what we call by the field's own words.
@@ -91,21 +92,51 @@ def named(logs: Mapping[str, object], prefix: str = "") -> dict[str, float]:
 
 @dataclass(slots=True)
 class Ended:
-    """Why a run ended before its time: the `signal` that was received, or that the loss was no number at `diverged`."""
+    """Why a run ended before its time.
 
+    `signal`: what all processes agreed on that one of them had `received`. `diverged`: the step at which the loss or
+    the weights were no numbers any more.
+    """
+
+    received: int = 0
     signal: int = 0
-    diverged: int = 0
+    diverged: int | None = None
+
+    def agree(self) -> None:
+        """Learn from the others whether one of them was told to stop, so that all stop after the same step."""
+        self.signal = hardware.agreed(self.received)
+
+    def see_weights(self, model: nn.Module, step: int) -> None:
+        """Look whether what is trained still consists of numbers; every process has to ask.
+
+        They agree on it: a loss of the last steps may be no number in one of them alone.
+        """
+        import torch
+
+        def local(parameter: Any) -> Any:  # noqa: ANN401 - of a sharded model the part that is here
+            return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        spoiled = self.diverged is not None or any(
+            not bool(torch.isfinite(local(parameter)).all()) for parameter in trained
+        )
+        if hardware.agreed(int(spoiled)) and self.diverged is None:
+            self.diverged = step
 
 
 @contextmanager
 def listening(ended: Ended) -> Iterator[None]:
-    """Take SIGINT, SIGTERM and SIGHUP as a wish to stop after this step; the second one ends the process at once."""
+    """Take SIGINT, SIGTERM and SIGHUP as a wish to stop after this step; the second one ends the process at once.
+
+    Not with several processes: there the terminal and the launcher both pass the first one on, and the launcher
+    ends by itself what doesn't.
+    """
 
     def stop(number: int, _frame: object) -> None:
-        if ended.signal:
+        if ended.received and hardware.processes() == 1:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        ended.signal = number
+        ended.received = number
 
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is told of signals
@@ -121,9 +152,14 @@ def listening(ended: Ended) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def callback(progress: Progress, ended: Ended, fingerprint: Mapping[str, str]) -> TrainerCallback:
+def callback(progress: Progress, ended: Ended, mark: Callable[[Path], None]) -> TrainerCallback:
     """What the trainer calls on its way: it follows the figures, marks whole checkpoints, and stops where it should."""
     from transformers import TrainerCallback
+
+    def keep_nothing_spoiled(control: Any) -> None:  # noqa: ANN401
+        if ended.diverged is not None:
+            control.should_save = control.should_evaluate = False
+            control.should_training_stop = True
 
     class Following(TrainerCallback):  # type: ignore[misc] # mypy does not read transformers
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
@@ -132,20 +168,29 @@ def callback(progress: Progress, ended: Ended, fingerprint: Mapping[str, str]) -
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
             progress.step = state.global_step
+            ended.agree()
             if ended.signal:
                 control.should_save = control.should_training_stop = True
+            keep_nothing_spoiled(control)
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+            keep_nothing_spoiled(control)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ANN401
-            figures, held_out = named(logs or {}), named(logs or {}, "eval_")
-            if "loss" in figures:
-                progress.figures.update(figures)
-                if not math.isfinite(figures["loss"]):
-                    ended.diverged = state.global_step
-                    control.should_training_stop = True
-            progress.held_out.update(held_out)
+            said = logs or {}
+            if "loss" in said:
+                progress.figures.update(named(said))
+            progress.held_out.update(named(said, "eval_"))
+            # Steps between two logs are in the mean over all of them, train_loss.
+            if any(not math.isfinite(said.get(name, 0.0)) for name in ("loss", "eval_loss", "train_loss")):
+                ended.diverged = state.global_step
+                keep_nothing_spoiled(control)
 
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
-            if state.is_world_process_zero:
-                checkpoints.mark(Path(args.output_dir) / f"checkpoint-{state.global_step}", fingerprint)
+        def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ANN401
+            # Asking the others also waits until each has written its part of the checkpoint.
+            ended.see_weights(model, state.global_step)
+            keep_nothing_spoiled(control)
+            if ended.diverged is None and state.is_world_process_zero:
+                mark(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     return Following()

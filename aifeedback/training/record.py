@@ -149,11 +149,16 @@ class Signs(TypedDict):
 
 
 class Record(TypedDict):
-    """`training.json`. `started` is an ISO time, `loop_seconds` the training loop's part of `seconds`, `trainer` holds every argument of the trainer as it was used."""
+    """`training.json`. `started` is an ISO time, `loop_seconds` the training loop's part of `seconds`, `trainer` holds every argument of the trainer as it was used.
+
+    `fingerprint` says whose run it is, `finished` whether all of it is there. `seconds` are those of the whole run, as
+    far as what was done in them is part of the result.
+    """
 
     aifeedback: str
     kind: Kind
     finished: bool
+    fingerprint: Mapping[str, str]
     started: str
     seconds: float
     loop_seconds: NotRequired[float]

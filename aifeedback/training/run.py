@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from aifeedback.errors import InputError, StopRun
 from aifeedback.jsontext import dumps, loads
 from aifeedback.records import Content
 from aifeedback.training import card, checkpoints, hardware, page, record, result
+from aifeedback.training.checkpoints import Checkpoint, Earlier
+from aifeedback.training.fingerprint import fingerprint
 from aifeedback.training.interleaving import weights
-from aifeedback.training.limits import first_line
+from aifeedback.training.limits import first_line, while_training
 from aifeedback.training.preparing import Prepared, prepare
 from aifeedback.training.progress import Ended, Progress, callback, listening
 from aifeedback.training.quiet import quiet
@@ -31,10 +34,6 @@ if TYPE_CHECKING:
 Watch = Callable[[Callable[[], str], Callable[[], Mapping[str, object]]], AbstractContextManager[None]]
 
 _ASKED, _MOST_TOKENS, _ROOM = 10, 256, 1.5
-# The answers from before training, for a run that goes on.
-_BEFORE = ".before.json"
-# What a run of the same name may be given anew without becoming another run.
-_NO_MATTER = {"data", "output", "resume", "merge", "telemetry", "command"}
 
 
 def _silent(_text: str) -> None:
@@ -47,11 +46,15 @@ def _unwatched(_line: Callable[[], str], _figures: Callable[[], Mapping[str, obj
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """How a run ended: after `step` steps, by `signal` (0: by itself). `facts` are for a person to read."""
+    """How a run ended: after `step` steps, by `signal` (0: by itself). `facts` are for a person to read.
+
+    `final`: why it can't be gone on with where it was interrupted, "" where it can.
+    """
 
     step: int
     signal: int = 0
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    final: str = ""
 
 
 def train(
@@ -86,43 +89,61 @@ class _Run:
         self._prepared, self._settings = prepared, prepared.settings
         self._note, self._say, self._watch = note, say, watch
         self._output = Path(self._settings.output)
-        self._fingerprint = _fingerprint(prepared)
+        self._fingerprint = fingerprint(
+            prepared.settings, prepared.model, labels=prepared.data.sha256, processes=hardware.processes()
+        )
         self._progress, self._ended = Progress(), Ended()
 
     def go(self) -> TrainResult:
         """Train, look at the answers, save, and write down all of it."""
-        start = checkpoints.last(self._output, self._fingerprint) if self._settings.resume else None
-        if start is not None and self._is_finished():
+        earlier = Earlier.of(self._output) if self._settings.resume else None
+        start = checkpoints.last(self._output) if earlier else None
+        if earlier and (earlier.finished or start):
+            earlier.check(self._fingerprint)
+        if earlier and earlier.finished:
             self._note(f"{self._output} holds the finished run already: nothing is left to do.")
             return TrainResult(0, facts={"model": str(self._output)})
         if self._settings.resume:
-            self._note(f"going on from {start}." if start else "no checkpoint yet, so this run begins anew.")
+            self._note(f"going on from {start.folder}." if start else "no checkpoint yet, so this run begins anew.")
         found, trainer, tokenizer = self._build(start)
-        account = self._begin(found, trainer, tokenizer, start)
-        with _errors_of_the_machine():
-            with listening(self._ended), self._watch(self._progress.line, lambda: dataclasses.asdict(self._progress)):
-                trainer.train(resume_from_checkpoint=str(start) if start else None)
-            self._stop_early(trainer)
-            if self._ended.signal:
-                self._write(account)
-                return TrainResult(trainer.state.global_step, self._ended.signal)
-            self._evaluate(trainer)
-            # Without the answers from before there is nothing to hold those from after against.
-            account.after = self._answers(account.asked, trainer, tokenizer) if account.before else []
-            account.result_files = result.save(trainer, self._settings, self._output)
+        account = self._begin(found, trainer, tokenizer, start, earlier.started if earlier and start else "")
+        with while_training("" if self._settings.why_final else "--resume goes on from the last checkpoint."):
+            return self._train(trainer, tokenizer, account)
+
+    def _train(self, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, account: Account) -> TrainResult:
+        self._loop(trainer, account.start)
+        self._ended.see_weights(trainer.model, trainer.state.global_step)
+        self._refuse_spoiled()
+        if self._ended.signal:
+            self._write(account)
+            return TrainResult(trainer.state.global_step, self._ended.signal, final=self._settings.why_final)
+        self._evaluate(trainer)
+        self._refuse_spoiled()
+        # Without the answers from before there is nothing to hold those from after against.
+        account.after = self._answers(account.asked, trainer, tokenizer) if account.before else []
+        account.result_files = result.save(trainer, self._settings, self._output)
         account.finished = True
         for warning in account.warnings():
             self._say(f"Warning: {warning}")
         self._write(account)
         return TrainResult(trainer.state.global_step, facts=self._facts(account))
 
-    def _build(self, start: Path | None) -> tuple[Hardware, Trainer, PreTrainedTokenizerBase]:
+    def _loop(self, trainer: Trainer, start: Checkpoint | None) -> None:
+        if start is not None and start.is_last:
+            # The trainer looks whether it is done after a step, so of a run that is it would take one too many. All
+            # else about going on is wanted: what it loads, and how it chooses the best model at the end.
+            trainer._run_epoch = lambda **_: None  # noqa: SLF001
+        with listening(self._ended), self._watch(self._progress.line, lambda: dataclasses.asdict(self._progress)):
+            trainer.train(resume_from_checkpoint=str(start.folder) if start else None)
+        self._ended.agree()
+
+    def _build(self, start: Checkpoint | None) -> tuple[Hardware, Trainer, PreTrainedTokenizerBase]:
         from aifeedback.training.arguments import trainer_arguments
         from aifeedback.training.trainers import build, padded_tokenizer
 
-        settings, parts = self._settings, self._prepared.parts
+        settings, parts, files = self._settings, self._prepared.parts, self._prepared.model
         found = hardware.look(
-            four_bit=settings.four_bit, use_cpu=settings.trainer.get("use_cpu") is True, note=self._note
+            four_bit=settings.four_bit, use_cpu=settings.chosen.get("use_cpu") is True, note=self._note
         )
         arguments = trainer_arguments(
             settings,
@@ -133,34 +154,42 @@ class _Run:
             resuming=start is not None,
             thumbs=weights(parts.train),
         )
-        files = self._prepared.model
         tokenizer = padded_tokenizer(files, trust_remote_code=settings.trusts_code)
         trainer = build(settings, arguments, parts.train, parts.held_out, tokenizer, files)
-        if not settings.trainer.get("packing"):  # which makes one row of many
+        if not settings.chosen.get("packing"):  # which makes one row of many
             _see_all_rows(trainer, parts.train, parts.held_out)
         return found, trainer, tokenizer
 
     def _begin(
-        self, found: Hardware, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, start: Path | None
+        self,
+        found: Hardware,
+        trainer: Trainer,
+        tokenizer: PreTrainedTokenizerBase,
+        start: Checkpoint | None,
+        started: str,
     ) -> Account:
         """Ask the model before it learns, and leave in the folder whose run this is."""
         from aifeedback.training.account import Account
 
-        if start is None and trainer.is_world_process_zero():
+        first = trainer.is_world_process_zero()
+        if start is None and first:
             checkpoints.clear(self._output)
         trainer.accelerator.wait_for_everyone()
-        trainer.add_callback(callback(self._progress, self._ended, self._fingerprint))
         asked = self._asked(tokenizer)
         before = self._before() if start else self._answers(asked, trainer, tokenizer)
         if len(before) != len(asked):
             before = []
-        elif start is None and trainer.is_world_process_zero():
-            record.write_whole(
-                dumps([dataclasses.asdict(answer) for answer in before]).decode(), self._output / _BEFORE
-            )
-        account = Account(self._prepared, found, trainer, asked, before)
+        elif start is None and first:
+            kept = dumps([dataclasses.asdict(answer) for answer in before]).decode()
+            record.write_whole(kept, self._output / checkpoints.BEFORE)
+        account = Account(self._prepared, found, trainer, asked, before, self._fingerprint, started, start)
+        trainer.add_callback(callback(self._progress, self._ended, lambda folder: self._mark(folder, account)))
         self._write(account)
         return account
+
+    def _mark(self, folder: Path, account: Account) -> None:
+        here = time.monotonic() - self._progress.begun
+        checkpoints.mark(folder, seconds=account.seconds, loop_seconds=account.loop_seconds(here))
 
     @property
     def _most_tokens(self) -> int:
@@ -208,41 +237,38 @@ class _Run:
         from aifeedback.training.samples import Answer
 
         try:
-            value, _ = loads((self._output / _BEFORE).read_bytes())
+            value, _ = loads((self._output / checkpoints.BEFORE).read_bytes())
         except (OSError, ValueError):
             return []
         rows = value if isinstance(value, list) else []
         return [Answer(str(row["text"]), bool(row["finished"])) for row in rows if isinstance(row, dict)]
 
-    def _stop_early(self, trainer: Trainer) -> None:
+    def _refuse_spoiled(self) -> None:
         """Raise StopRun where the weights are spoiled: such a model is not written."""
-        if self._ended.diverged:
+        if self._ended.diverged is not None:
             raise StopRun(
                 f"the loss is no number any more (step {self._ended.diverged}), so no model was written. Lower --lr, or look for rows that are not like the others."
             )
 
     def _evaluate(self, trainer: Trainer) -> None:
-        """See that there is an evaluation of the model as it ended."""
-        evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
-        if self._prepared.parts.held_out and trainer.state.global_step not in evaluated:
+        """See that the last evaluation is one of the model as it is saved."""
+        state = trainer.state
+        evaluated = {entry["step"] for entry in state.log_history if "eval_loss" in entry}
+        another = trainer.args.load_best_model_at_end and state.best_global_step not in (None, state.global_step)
+        if self._prepared.parts.held_out and (another or state.global_step not in evaluated):
             trainer.evaluate()
 
     def _write(self, account: Account) -> None:
+        """Write what is known. That the run is finished is written last: then all of it is there."""
         if not account.trainer.is_world_process_zero():
             return
         told = account.record()
-        record.write(told, self._output / "training.json")
         if account.finished:
             record.write_whole(page.render(told, folder=str(self._output)), self._output / "training.html")
             record.write_whole(card.render(told, folder=str(self._output)), self._output / "README.md")
-            (self._output / _BEFORE).unlink(missing_ok=True)
-
-    def _is_finished(self) -> bool:
-        try:
-            value, _ = loads((self._output / "training.json").read_bytes())
-        except (OSError, ValueError):
-            return False
-        return isinstance(value, dict) and value.get("finished") is True
+        record.write(told, self._output / "training.json")
+        if account.finished:
+            (self._output / checkpoints.BEFORE).unlink(missing_ok=True)
 
     def _facts(self, account: Account) -> dict[str, str]:
         rows = account.record()["data"]["rows"]
@@ -262,24 +288,6 @@ class _Run:
         return facts | {"model": f"{self._output} ({kind})", "report": str(self._output / "training.html")}
 
 
-@contextmanager
-def _errors_of_the_machine() -> Iterator[None]:
-    """A full disk or memory as one line. Raises StopRun."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise StopRun(
-            "out of GPU memory. Lower --batch-size and raise --grad-accum, lower --max-length, or use --4bit; --resume goes on from the last checkpoint."
-        ) from error
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        raise StopRun(
-            f"can't go on:{where} {error.strerror or error}. Make room; --resume goes on from the last checkpoint."
-        ) from error
-
-
 def _see_all_rows(trainer: Trainer, train: Sequence[Example], held_out: Sequence[Example]) -> None:
     """See that the trainer took every row it was given. Raises InputError: rows must not vanish unseen."""
     for name, given, dataset in (
@@ -291,15 +299,3 @@ def _see_all_rows(trainer: Trainer, train: Sequence[Example], held_out: Sequence
             raise InputError(
                 f"the trainer took {len(taken)} of {len(given)} {name} rows, and does not say why. Raise --max-length."
             )
-
-
-def _fingerprint(prepared: Prepared) -> dict[str, str]:
-    """What has to be the same for a run to go on: labels, model and settings."""
-    settings = prepared.settings
-    said = {
-        each.name: str(getattr(settings, each.name))
-        for each in dataclasses.fields(settings)
-        if each.name not in _NO_MATTER
-    }
-    said["model"] = str(Path(settings.model).resolve()) if Path(settings.model).is_dir() else settings.model
-    return {**said, "labels": prepared.data.sha256}
