@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from aifeedback.endpoints.concurrency import Concurrency
 
 
-def test_it_begins_with_thirty_two_or_the_ceiling():
-    assert (Concurrency(256).limit, Concurrency(5).limit) == (32, 5)
+def test_it_begins_with_sixty_four_or_the_ceiling():
+    assert (Concurrency(256).limit, Concurrency(5).limit) == (64, 5)
 
 
 def test_a_request_refused_beyond_what_was_borne_sets_the_bound_below_it():
     found = Concurrency(256)
-    for at in range(1, 33):
+    for at in range(1, 65):
         found.answered(0.2, at, 1.0, wanted=True)
-    assert found.limit == 64
-    assert found.pushed_back(1.0, 50, 1.2)
-    assert found.limit == 49
-    assert found.pushed_back(1.0, 41, 1.2)  # one of the same burst
-    assert found.limit == 40
+    assert found.limit == 128
+    assert found.pushed_back(1.0, 90, 1.2)
+    assert found.limit == 89
+    assert found.pushed_back(1.0, 81, 1.2)  # one of the same burst
+    assert found.limit == 80
 
 
 def test_the_bound_is_tried_again_ever_more_rarely():
@@ -108,6 +108,6 @@ def test_whatever_happens_it_stays_between_one_and_the_ceiling(
 @pytest.mark.parametrize("wanted", [True, False])
 def test_it_grows_only_where_more_is_wanted(wanted: bool):
     found = Concurrency(256)
-    for at in range(1, 33):
+    for at in range(1, 65):
         found.answered(0.2, at, 1.0, wanted=wanted)
-    assert found.limit == (64 if wanted else 32)
+    assert found.limit == (128 if wanted else 64)

@@ -99,7 +99,7 @@ def steady(pace: Pace, latency_s: float = 1.0) -> Serve:
 def test_never_more_are_in_flight_than_the_limit_or_the_ceiling(run: Run, ceiling: int):
     async def main() -> None:
         pace = Pace(ceiling)
-        assert pace.limit == min(ceiling, 32)
+        assert pace.limit == min(ceiling, 64)
         load = Load(pace, steady(pace), workers=400)
         await asyncio.sleep(20)
         await load.stop()
@@ -119,7 +119,7 @@ def test_it_doubles_with_each_clean_round_trip(run: Run):
             limits.append(int(pace.limit))
             await asyncio.sleep(0.5)
         await load.stop()
-        assert limits == [32, 64, 128, 256, 512, 1000, 1000]
+        assert limits == [64, 128, 256, 512, 1000, 1000, 1000]
 
     run(main())
 
@@ -130,7 +130,7 @@ def test_a_limit_that_is_not_used_does_not_grow(run: Run):
         load = Load(pace, steady(pace), workers=10)
         await asyncio.sleep(50)
         await load.stop()
-        assert pace.limit == 32
+        assert pace.limit == 64
 
     run(main())
 
@@ -275,7 +275,7 @@ def test_the_first_request_goes_alone_until_it_is_answered(run: Run):
         assert load.most == 1
         await asyncio.sleep(0.2)
         await load.stop()
-        assert load.most == 33
+        assert load.most == 65
 
     run(main())
 
@@ -303,7 +303,7 @@ def test_a_first_request_without_an_answer_holds_nobody_up(run: Run, how: str):
         load = Load(pace, steady(pace), workers=100)
         await asyncio.sleep(0.5)
         await load.stop()
-        assert load.most == 32
+        assert load.most == 64
 
     run(main())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_START = 32
+_START = 64
 _BACK_OFF = 0.7
 _MEMORY = 0.02  # the share of trouble is that of the last 50 requests or so
 _TOO_MANY_WRONG = 0.3
@@ -19,7 +19,7 @@ _YIELDS = 3
 class Concurrency:
     """A number that rises while the endpoint bears more and falls when it says, or shows, that it bears less.
 
-    It starts at min(ceiling, 32), doubles with each clean round trip, and stops where a request is refused that was
+    It starts at min(ceiling, 64), doubles with each clean round trip, and stops where a request is refused that was
     beyond what had been borne before: that is the bound. It is tried again after a pause that is four times as long with each
     refusal and is forgotten with each success. Refusals that have nothing to do with the number do not lower it,
     unless they are many: then, as where much goes wrong, it falls by three tenths a round trip and rises again by one,
