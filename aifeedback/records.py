@@ -165,12 +165,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request. `cached` is part of `input`, `reasoning` part of `output`."""
+    """Tokens of one request. `cached` and `written` (into a cache) are part of `input`, `reasoning` part of `output`.
+
+    `cost_usd`: what the server itself says that it cost, None where it says nothing.
+    """
 
     input: int = 0
     cached: int = 0
     output: int = 0
     reasoning: int = 0
+    written: int = 0
+    cost_usd: float | None = None
 
 
 # What servers call it when a reply is not whole: cut off at a limit, held back by a filter, or broken.

@@ -35,6 +35,7 @@ class Provider:
     key_header: str = ""
     headers_env: Mapping[str, str] = field(default_factory=dict[str, str])
     local: bool = False
+    prices: str = ""
 
 
 @dataclass(frozen=True, slots=True)
