@@ -19,6 +19,7 @@ from aifeedback.forms import to_pairs
 from aifeedback.job import Job, run_job
 from aifeedback.labeling import Labeling, LabelSettings
 from aifeedback.lanes import CriticSettings, LaneSettings, check, open_lanes
+from aifeedback.prices import read_price
 from aifeedback.prompt_library import find_criteria, find_template, read_examples
 from aifeedback.publish import rest_path
 from aifeedback.records import Invalid, Label, Order, Pair
@@ -38,6 +39,7 @@ class Options:
 
     `critic`: PROVIDER/MODEL, `builtin`, any object with a name and an `ask`, or several of these. `store` `""` is the
     command's own default for critics named by text, and none for objects, whose answers their name does not fix.
+    `max_cost`: USD. `price`: (input, output) or (input, output, cached) in USD a million tokens.
     """
 
     critic: str | Critic | Sequence[str | Critic]
@@ -63,6 +65,8 @@ class Options:
     retries: int = 8
     patience_s: float | None = None
     max_requests: int = 0
+    max_cost: float | None = None
+    price: str | Sequence[float] = ""
     limit: int = 0
     seed: int = 0
     store: str | Path | None = ""
@@ -111,7 +115,9 @@ class Options:
             label_settings=LabelSettings(
                 ask=ask,
                 reconcile=ReconcileSettings(self.on_conflict, self.min_preference),
-                asking=AskingSettings(self.retries, self.patience_s, self.max_requests),
+                asking=AskingSettings(
+                    self.retries, self.patience_s, self.max_requests, self.max_cost, read_price(self.price, "price")
+                ),
                 limit=self.limit,
             ),
             lane_settings=LaneSettings(self.concurrency, self.rpm, self.tpm, self.timeout_s),
@@ -138,12 +144,12 @@ def label(pairs: Iterable[AnyPair], **options: Any) -> Iterator[Label | Invalid]
 async def label_async(pairs: Iterable[AnyPair], **options: Any) -> AsyncGenerator[Label | Invalid, None]:  # noqa: ANN401
     """`label` for use inside an event loop."""
     job = Options(**options).job()
-    check(job.critics, os.environ)
+    check(job.critics, os.environ, job.label_settings.asking)
     outcomes = _Outcomes()
     with contextlib.closing(Store(job.store)) as store:
         async with open_lanes(
             job.critics, job.label_settings.ask, job.lane_settings,
-            store=store, environment=os.environ, context=job.context, note=lambda _: None,
+            asking=job.label_settings.asking, store=store, environment=os.environ, context=job.context, note=lambda _: None,
         ) as lanes:  # fmt: skip
             labeling = Labeling(
                 job.renderer(), lanes, store, job.label_settings,

@@ -46,7 +46,7 @@ class Asking:
         *,
         reask: Callable[[Question, Reply], bool] = lambda _question, _reply: False,
     ) -> None:
-        self.spending = Spending(settings.max_requests)
+        self.spending = Spending(settings.max_requests, settings.max_cost_usd)
         self.stopped: StopRun | None = None
         self.served_by: set[str] = set()
         self.commit_due = asyncio.Event()

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 
 class AifeedbackError(Exception):
-    """Anything that this package raises on purpose. `str()` is fit to be shown to a user."""
+    """Anything that this package raises on purpose. `str()` is fit to be shown to a user.
+
+    `free`: the request that met it certainly cost nothing.
+    """
+
+    free = False
 
 
 class InputError(AifeedbackError):
@@ -82,9 +87,13 @@ class Wait(AifeedbackError):
 class Busy(Wait):
     """Rate limited or overloaded (429, 529): no attempt of the question, the whole endpoint slows down."""
 
+    free = True
+
 
 class Away(Wait):
     """Refused, unknown host, unreachable: no attempt of the question, the endpoint is waited for."""
+
+    free = True
 
 
 class Hiccup(Wait):
@@ -108,4 +117,6 @@ class CriticGone(StopRun):
 
 
 class BudgetSpent(StopRun):
-    """The limit on requests or on money is used up."""
+    """The limit on requests or on money is used up: nothing was sent."""
+
+    free = True

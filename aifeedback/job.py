@@ -106,7 +106,7 @@ async def run_job(
     when the reader of a pipe has gone. `note` hears warnings, `watch` is given the live counts once.
     """
     started = time.monotonic()
-    check(job.critics, environment)
+    check(job.critics, environment, job.label_settings.asking)
     job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
@@ -115,6 +115,7 @@ async def run_job(
             job.critics,
             job.label_settings.ask,
             job.lane_settings,
+            asking=job.label_settings.asking,
             store=store,
             environment=environment,
             context=job.context,
@@ -144,6 +145,8 @@ async def run_job(
         }
         through = outcome.stopped is None and all(gate.passed for gate in gates)
         await outputs.end(summary, through=through)
+        for remark in outcome.spending.remarks():
+            note(remark)
         if BUILTIN in job.critic_name.split("+"):
             note(
                 "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
@@ -313,7 +316,8 @@ def _summary(job: Job, tally: Tally, outcome: Outcome, reader: Reader, seconds: 
             "output": counts.output,
             "reasoning": counts.reasoning,
         },
-        "cost_usd": None,
+        "cost_usd": counts.cost_usd,
+        "cost_unsure_usd": counts.unsure_usd,
         "seconds": round(seconds, 3),
         **tally.rates(),
         "manifest": _manifest(job, outcome, reader),
@@ -330,8 +334,13 @@ def _manifest(job: Job, outcome: Outcome, reader: Reader) -> dict[str, object]:
         "criteria": job.criteria.name,
         "criteria_text": job.criteria.text,
         "critics": [
-            {"endpoint": asked.endpoint, "model": asked.model, "parameters": asked.parameters}
-            for asked in outcome.asked
+            {
+                "endpoint": asked.endpoint,
+                "model": asked.model,
+                "parameters": asked.parameters,
+                "price": None if account.price is None else str(account.price),
+            }
+            for asked, account in zip(outcome.asked, outcome.spending.accounts, strict=True)
         ],
         "parameters": {
             "orders": [order.value for order in ask.orders],

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from aifeedback.critics import Critic
 from aifeedback.endpoints.pace import Pace
 from aifeedback.errors import Away, BudgetSpent, Busy, CriticGone, GiveUp, Hiccup, StopRun, Wait
 from aifeedback.keys import Asked, Keys
+from aifeedback.prices import Most, Price
 from aifeedback.records import Question, Reply, Status
 from aifeedback.settings import AskingSettings
-from aifeedback.spending import Spending
+from aifeedback.spending import Account, Bill, Spending
 
 _PATIENCE_S = 600.0
 _AT_START_S = 10.0
@@ -20,19 +22,24 @@ _LONGEST_PAUSE_S = 10.0
 
 
 class Lane:
-    """A critic, under what its replies are kept, and its pace. `begin` must come before the first `answer`.
+    """A critic, under what its replies are kept, its pace and its price. `begin` must come before the first `answer`.
 
-    `reached` is true once any reply came, complete or not.
+    `most`: the most that a question's request can be billed for. `reached` is true once any reply came, complete or not.
     """
 
-    def __init__(self, critic: Critic, asked: Asked, pace: Pace) -> None:
+    def __init__(
+        self, critic: Critic, asked: Asked, pace: Pace, *, price: Price | None, most: Callable[[Question], Most]
+    ) -> None:
         self.critic = critic
         self.asked = asked
         self.pace = pace
+        self.price = price
+        self.most = most
         self.keys = Keys(asked)
         self.reached = False
         self._settings = AskingSettings()
         self._spending = Spending()
+        self._account = Account(self._spending, price, most)
         self._stopped: StopRun | None = None
         self._silent_since: float | None = None
         self._pause_s = 0.5
@@ -44,8 +51,10 @@ class Lane:
         """Take part in a run that spends from `spending`."""
         self._settings = settings
         self._spending = spending
+        self._account = Account(spending, self.price, self.most)
         if self._counts_itself:
             self.critic.before_request = spending.charge  # type: ignore[attr-defined] # it has one, see above
+            self.critic.must_bound = spending.limit is not None  # type: ignore[attr-defined]
         if hasattr(self.critic, "after_response"):
             self.critic.after_response = self.pace.told
 
@@ -53,12 +62,13 @@ class Lane:
         """Send nothing new: who waits for a slot or for another attempt is told `error`."""
         self._stopped = error
         self.pace.close()
+        self._spending.wake_all()
 
     async def answer(self, question: Question) -> Reply:
         """The critic's reply. Raises GiveUp where this question has none, StopRun where no question has any more."""
-        at = await self._slot(question)
+        at, bill = await self._turn(question)
         try:
-            return await self._attempt(question, at, again=False)
+            return await self._attempt(question, at, bill, again=False)
         except Hiccup as error:
             return await self._again(question, error)
 
@@ -68,6 +78,27 @@ class Lane:
             self.pace.done()
             raise self._stopped
         return at
+
+    async def _turn(self, question: Question) -> tuple[int, Bill]:
+        """A slot, and money for the worst case. Nobody holds the one while waiting for the other: so nobody waits for ever.
+
+        Raises BudgetSpent, or what the run was stopped by.
+        """
+        bill = Bill(self._account, question)
+        while True:
+            if self._stopped is not None:  # nobody would call us any more
+                raise self._stopped
+            if not bill.fits():
+                await bill.room()
+                continue
+            at = await self._slot(question)
+            try:
+                if bill.reserve():
+                    return at, bill
+            except BudgetSpent:
+                self.pace.done()
+                raise
+            self.pace.done()
 
     async def _again(self, question: Question, first: Hiccup) -> Reply:
         """Try a question again that failed once, with growing pauses. Raises GiveUp when the retries are used up."""
@@ -90,8 +121,8 @@ class Lane:
         async def attempt() -> Reply:
             if failed:
                 raise failed.pop()
-            at = await self._slot(question)
-            return await self._attempt(question, at, again=True)
+            at, bill = await self._turn(question)
+            return await self._attempt(question, at, bill, again=True)
 
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._settings.retries + 1),
@@ -106,14 +137,14 @@ class Lane:
             attempts = self._settings.retries + 1
             raise GiveUp(f"no answer after {attempts} attempts: {error}", status=Status.FAILED) from error
 
-    async def _attempt(self, question: Question, at: int, *, again: bool) -> Reply:
-        """One attempt, with the `at`-th slot already taken; waiting for a busy or absent endpoint is no attempt."""
+    async def _attempt(self, question: Question, at: int, bill: Bill, *, again: bool) -> Reply:
+        """One attempt, with the `at`-th slot taken and money set aside; waiting for a busy or absent endpoint is none."""
         refused = 0
         while True:
             wait = 0.0
             started = time.monotonic()
             try:
-                reply = await self._ask(question, again=again)
+                reply = await self._ask(question, bill, again=again)
             except Busy as error:
                 self._be_patient(error)
                 refused += 1
@@ -133,33 +164,34 @@ class Lane:
                 usage = reply.usage
                 self.pace.answered(time.monotonic() - started, at, usage.input + usage.output)
                 self._silent_since, self._pause_s, self.reached = None, 0.5, True
-                self._spending.add(usage)
                 return reply
             finally:
                 self.pace.done()
             again = True
             if wait:
                 await self.pace.sleep(wait)
-            at = await self._slot(question)
+            at, bill = await self._turn(question)
 
-    async def _ask(self, question: Question, *, again: bool) -> Reply:
+    async def _ask(self, question: Question, bill: Bill, *, again: bool) -> Reply:
         self._spending.retried += again
-        try:
-            if not self._counts_itself:
-                self._spending.charge()
-            reply = await self.critic.ask(question)
-        except BudgetSpent:
-            self._spending.retried -= again
-            raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+        with bill:
+            try:
+                if not self._counts_itself:
+                    self._spending.charge()
+                reply = await self.critic.ask(question)
+            except BudgetSpent:
+                self._spending.retried -= again
                 raise
-            # Something inside the critic was cancelled, not we.
-            raise Hiccup(f"{self.critic.name} broke off its own request") from None
-        if not isinstance(reply, Reply):
-            raise TypeError(f"critic {self.critic.name!r}: ask() gave {type(reply).__name__}, not a Reply")
-        return reply
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                # Something inside the critic was cancelled, not we.
+                raise Hiccup(f"{self.critic.name} broke off its own request") from None
+            if not isinstance(reply, Reply):
+                raise TypeError(f"critic {self.critic.name!r}: ask() gave {type(reply).__name__}, not a Reply")
+            bill.settle(reply.usage)
+            return reply
 
     def _while_busy(self, refused: int) -> float:
         """How long a question waits that was refused so often without a word on when to come back."""

@@ -5,27 +5,35 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aifeedback.critics import Critic
-from aifeedback.endpoints.address import EndpointSettings, resolve, without_secrets
+from aifeedback.endpoints.address import EndpointSettings, providers, resolve, without_secrets
 from aifeedback.endpoints.pace import Pace
 from aifeedback.errors import SettingsError
 from aifeedback.keys import Asked
 from aifeedback.lane import Lane
-from aifeedback.settings import AskSettings
+from aifeedback.prices import FREE, Most, Price, most_of
+from aifeedback.records import Question
+from aifeedback.settings import AskingSettings, AskSettings
 from aifeedback.store import Store
+
+if TYPE_CHECKING:
+    from aifeedback.endpoints.chat import ChatParameters
 
 BUILTIN = "builtin"
 
 
 @dataclass(frozen=True, slots=True)
 class CriticSettings:
-    """One critic: where it is and what is asked of it in its own way (None: as the run's settings say)."""
+    """One critic: where it is, what is asked of it in its own way and what it costs (None: as the run's settings say)."""
 
     endpoint: EndpointSettings
     temperature: float | None = None
     max_tokens: int | None = None
     reasoning_effort: str | None = None
+    price: Price | None = None
 
     def over(self, ask: AskSettings) -> AskSettings:
         """The run's settings with this critic's own on top."""
@@ -61,6 +69,7 @@ async def open_lanes(
     ask: AskSettings,
     settings: LaneSettings,
     *,
+    asking: AskingSettings,
     store: Store,
     environment: Mapping[str, str],
     context: Mapping[str, str],
@@ -70,20 +79,35 @@ async def open_lanes(
     async with AsyncExitStack() as stack:
         lanes: list[Lane] = []
         for critic in critics:
+            price = price_of(critic, asking, environment)
             if not isinstance(critic, CriticSettings):
-                lanes.append(_own(critic, ask, settings, context))
+                lanes.append(_own(critic, ask, settings, context, price))
             elif critic.endpoint.critic == BUILTIN:
                 lanes.append(_builtin(context))
             else:
                 lanes.append(
                     await _endpoint(
-                        critic, ask, settings, stack, store=store, environment=environment, context=context, note=note
+                        critic,
+                        ask,
+                        settings,
+                        stack,
+                        price=price,
+                        store=store,
+                        environment=environment,
+                        context=context,
+                        note=note,
                     )
                 )
         yield lanes
 
 
-def check(critics: Sequence[CriticSettings | Critic], environment: Mapping[str, str]) -> None:
+def check(
+    critics: Sequence[CriticSettings | Critic],
+    environment: Mapping[str, str],
+    asking: AskingSettings,
+    *,
+    needs_key: bool = True,
+) -> None:
     """Raises SettingsError for a critic that can't be asked as it is named: before anything else is done."""
     names = [critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name for critic in critics]
     for name in names:
@@ -93,7 +117,76 @@ def check(critics: Sequence[CriticSettings | Critic], environment: Mapping[str, 
             )
     for critic in critics:
         if isinstance(critic, CriticSettings) and critic.endpoint.critic != BUILTIN:
-            resolve(critic.endpoint, environment)
+            resolve(critic.endpoint, environment, needs_key=needs_key)
+    if asking.max_cost_usd is not None:
+        for critic in critics:
+            if price_of(critic, asking, environment) is None:
+                raise SettingsError(_priceless(critic))
+
+
+def price_of(critic: CriticSettings | Critic, asking: AskingSettings, environment: Mapping[str, str]) -> Price | None:
+    """What a critic costs: as the user says, as the price list has it, nothing on this machine; None if unknown."""
+    if not isinstance(critic, CriticSettings):
+        return asking.price
+    if critic.endpoint.critic == BUILTIN:
+        return FREE
+    named = critic.price or asking.price
+    if named is not None:
+        return named
+    address = resolve(critic.endpoint, environment, needs_key=False)
+    provider = providers()[address.provider]
+    moved = address.shown != provider.base_url
+    if provider.local and not moved:
+        return FREE
+    if provider.local and not _has_a_name(address.shown):
+        return None
+    # 0.2 s of imports, and nobody needs them who asks a model of their own.
+    from aifeedback.endpoints.price_list import listed
+
+    return listed(provider, address.model, url=address.shown, moved=moved, asked_for=critic.endpoint.extra_body)
+
+
+def most_for(
+    critic: CriticSettings | Critic, ask: AskSettings, environment: Mapping[str, str]
+) -> Callable[[Question], Most]:
+    """The most that asking a critic a question can be billed for, as far as that is known before it was ever asked."""
+    if not isinstance(critic, CriticSettings):
+        return lambda question: most_of(question.messages, ask.max_tokens)
+    if critic.endpoint.critic == BUILTIN:
+        return lambda _: Most(0, 0)
+    from aifeedback.endpoints.chat import most
+    from aifeedback.endpoints.features import Features
+
+    parameters = _parameters(critic, ask, resolve(critic.endpoint, environment, needs_key=False).model)
+    return lambda question: most(question, parameters, Features())
+
+
+def _parameters(critic: CriticSettings, ask: AskSettings, model: str) -> ChatParameters:
+    from aifeedback.endpoints.chat import ChatParameters
+
+    own = critic.over(ask)
+    return ChatParameters(
+        model, own.effective_temperature, own.max_tokens, own.reasoning_effort, critic.endpoint.extra_body
+    )
+
+
+def _has_a_name(url: str) -> bool:
+    """Whether a host is named as those of providers are: not this machine, and no bare number."""
+    host = urlsplit(url).hostname or ""
+    return "." in host and any(character.isalpha() for character in host) and ":" not in host
+
+
+def _priceless(critic: CriticSettings | Critic) -> str:
+    """What to say of a critic whose price is not known."""
+    name = critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name
+    known: list[str] = []
+    if isinstance(critic, CriticSettings):
+        from aifeedback.endpoints.price_list import near
+
+        provider, _, model = name.partition("/")
+        known = near(providers()[provider], model)
+    like = f" Known are {', '.join(known)}." if known else ""
+    return f"--max-cost: the price of {name} is not known.{like} Name it in USD a million tokens: --price INPUT,OUTPUT."
 
 
 def asked_of(
@@ -123,15 +216,19 @@ def _asked(
     return Asked(endpoint, model, parameters, context)
 
 
-def _own(critic: Critic, ask: AskSettings, settings: LaneSettings, context: Mapping[str, str]) -> Lane:
+def _own(
+    critic: Critic, ask: AskSettings, settings: LaneSettings, context: Mapping[str, str], price: Price | None
+) -> Lane:
     """A critic that is the caller's own object."""
-    return Lane(critic, asked_of(critic, ask, {}, context), settings.pace())
+    return Lane(
+        critic, asked_of(critic, ask, {}, context), settings.pace(), price=price, most=most_for(critic, ask, {})
+    )
 
 
 def _builtin(context: Mapping[str, str]) -> Lane:
     from aifeedback.critics.builtin import MODEL, BuiltinCritic
 
-    return Lane(BuiltinCritic(), Asked(BUILTIN, MODEL, {}, context), Pace(4))
+    return Lane(BuiltinCritic(), Asked(BUILTIN, MODEL, {}, context), Pace(4), price=FREE, most=lambda _: Most(0, 0))
 
 
 async def _endpoint(
@@ -140,17 +237,16 @@ async def _endpoint(
     settings: LaneSettings,
     stack: AsyncExitStack,
     *,
+    price: Price | None,
     store: Store,
     environment: Mapping[str, str],
     context: Mapping[str, str],
     note: Callable[[str], None],
 ) -> Lane:
     from aifeedback.critics.endpoint import EndpointCritic
-    from aifeedback.endpoints.chat import ChatParameters
     from aifeedback.endpoints.features import Features, remembered
 
     address = resolve(critic.endpoint, environment)
-    own = critic.over(ask)
 
     def learnt(features: Features, said: str) -> None:
         store.learn(address.identity, address.model, features.as_dict())
@@ -160,13 +256,12 @@ async def _endpoint(
 
     endpoint = EndpointCritic(
         address,
-        ChatParameters(
-            address.model, own.effective_temperature, own.max_tokens, own.reasoning_effort, critic.endpoint.extra_body
-        ),
+        _parameters(critic, ask, address.model),
         timeout_s=settings.timeout_s,
         connections=settings.concurrency,
         features=remembered(store.learnt(address.identity, address.model)),
         on_learnt=learnt,
     )
     await stack.enter_async_context(endpoint)
-    return Lane(endpoint, asked_of(critic, ask, environment, context), settings.pace(first_alone=True))
+    asked = asked_of(critic, ask, environment, context)
+    return Lane(endpoint, asked, settings.pace(first_alone=True), price=price, most=endpoint.most)

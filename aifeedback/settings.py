@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from aifeedback.errors import SettingsError
+from aifeedback.prices import Price
 from aifeedback.records import Order
 
 OnConflict = Literal["drop", "tie", "soft"]
@@ -79,12 +81,19 @@ class AskingSettings:
     """How long and how hard an answer is sought.
 
     `patience_s`: how long an endpoint that is gone is waited for; None is 10 minutes, or 10 s for one that never
-    answered. `max_requests` 0 is no limit.
+    answered. `max_requests` 0 and `max_cost_usd` None are no limit. `price`: of the critics that have none of their own,
+    None where the price list is asked.
     """
 
     retries: int = 8
     patience_s: float | None = None
     max_requests: int = 0
+    max_cost_usd: float | None = None
+    price: Price | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_cost_usd is not None and not 0 < self.max_cost_usd < math.inf:
+            raise SettingsError(f"--max-cost {self.max_cost_usd:g} is no amount above 0. For no limit leave it out.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aifeedback.endpoints.chat import ChatParameters, Refusal, body, meaning, read_refusal, read_reply, rung_of
+from aifeedback.endpoints.chat import (
+    ChatParameters,
+    Refusal,
+    body,
+    meaning,
+    most_output,
+    read_refusal,
+    read_reply,
+    rung_of,
+)
 from aifeedback.endpoints.features import Features
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
@@ -132,6 +141,49 @@ def test_messages_of_all_kinds_are_read(message: object, content: str, reasoning
 )
 def test_usage_that_makes_no_sense_counts_nothing(usage: object) -> None:
     assert read_reply(answer(usage=usage), "text").usage == Usage()
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 35}, Usage(10, 0, 25)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(10, 0, 14, 9)),
+        ({"prompt_tokens": 10, "total_tokens": 12}, Usage(10, 0, 2)),
+        ({"prompt_tokens": 10, "completion_tokens": 0}, Usage(10)),
+        ({"prompt_tokens": 10}, Usage()),
+        ({"completion_tokens": 10}, Usage()),
+        ({"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3}}, Usage(9, 4, 1, 0, 3)),
+        ({"prompt_tokens": 9, "completion_tokens": 1, "cost": 0.25}, Usage(9, 0, 1, cost_usd=0.25)),
+        ({"prompt_tokens": 9, "completion_tokens": 1, "cost": 0}, Usage(9, 0, 1, cost_usd=0.0)),
+        ({"cost": {"total_cost": 0.25, "request_cost": 0.1}}, Usage(cost_usd=0.25)),
+        ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.25}}, Usage(cost_usd=0.26)),
+        ({"cost": 0.25, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.25}}, Usage(cost_usd=0.25)),
+        ({"cost": -1}, Usage()),
+        ({"cost": "0.25"}, Usage()),
+        ({"cost": True}, Usage()),
+    ],
+    ids=["thinking in the total alone", "thinking apart", "a total alone", "nothing said", "no output", "no input", "cache", "cost", "free", "a sum", "own key", "not own key", "below 0", "text", "yes"],
+)  # fmt: skip
+def test_usage_is_what_will_be_billed(usage: object, read: Usage) -> None:
+    assert read_reply(answer(usage=usage), "text").usage == read
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ({"max_tokens": 100}, 100),
+        ({"max_completion_tokens": 100}, 100),
+        ({"max_tokens": 100, "max_completion_tokens": 300}, 300),
+        ({"max_tokens": 100, "n": 3}, 300),
+        ({}, 0),
+        ({"max_tokens": None}, 0),
+        ({"max_tokens": -1}, 0),
+        ({"max_tokens": 100, "n": "3"}, 0),
+        ({"max_tokens": 100, "max_completion_tokens": None}, 0),
+    ],
+)
+def test_a_reply_is_as_long_as_the_request_allows(fields: dict[str, object], tokens: int) -> None:
+    assert most_output(fields) == tokens
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import orjson
 from aifeedback.endpoints.address import EndpointSettings, is_secret
 from aifeedback.errors import SettingsError
 from aifeedback.lanes import BUILTIN, CriticSettings
+from aifeedback.prices import read_price
 
 V = TypeVar("V")
 
@@ -32,8 +33,15 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "temperature": (int, float),
     "max_tokens": (int,),
     "reasoning_effort": (str,),
+    "price": (str, list),
 }
-_WORDS = {str: "a text", dict: "a table", int: "a whole number", float: "a number"}
+_WORDS = {
+    str: "a text",
+    dict: "a table",
+    list: "a list of two or three numbers",
+    int: "a whole number",
+    float: "a number",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +86,14 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
     if "base_url" in beaten:
         beaten |= {"api_key_env"}  # the key that the table names is meant for the table's own host
     table = {key: value for key, value in _checked(name, named[name]).items() if key not in beaten}
+    price = table.get("price")
     temperature, max_tokens, effort = table.get("temperature"), table.get("max_tokens"), table.get("reasoning_effort")
     return CriticSettings(
         _endpoint(str(table.get("critic", name)), flags, table),
         temperature=float(temperature) if isinstance(temperature, int | float) else None,
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,
         reasoning_effort=effort if isinstance(effort, str) else None,
+        price=read_price(price, f"[critics.{name}]: price") if isinstance(price, str | list) else None,
     )
 
 

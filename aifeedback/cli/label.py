@@ -128,6 +128,16 @@ def label(
     max_requests: Annotated[
         int, typer.Option(min=0, metavar="N", help="Hard stop after N requests, retries included.")
     ] = 0,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD", help="Hard stop before the run can cost more, retries included; see docs/spending.md."
+        ),
+    ] = None,
+    price: Annotated[
+        str,
+        typer.Option(metavar="IN,OUT[,CACHED]", help="USD a million tokens, where the price list has none or another."),
+    ] = "",
     store: Annotated[str, typer.Option(metavar="PATH", help="Where replies are kept.")] = ".aifeedback/replies.sqlite",
     no_store: Annotated[bool, typer.Option("--no-store", help="Keep no replies after the run.")] = False,
     reask: Annotated[Literal["unparsed"] | None, typer.Option(help="Ask again what could not be read.")] = None,
@@ -163,6 +173,7 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
     from aifeedback.job import Job
     from aifeedback.labeling import LabelSettings
     from aifeedback.lanes import LaneSettings
+    from aifeedback.prices import read_price
     from aifeedback.prompt_library import find_criteria, find_template, read_examples
     from aifeedback.publish import rest_path
     from aifeedback.settings import AskingSettings, AskSettings, InputSettings, OutputSettings, ReconcileSettings
@@ -183,6 +194,8 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
         flags["retries"],
         _seconds(flags["patience"], "--patience") if flags["patience"] else None,
         flags["max_requests"],
+        flags["max_cost"],
+        read_price(flags["price"]),
     )
     return Job(
         inputs=_inputs(flags["inputs"]),

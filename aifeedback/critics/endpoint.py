@@ -8,12 +8,22 @@ from types import TracebackType
 from typing import Self
 
 from aifeedback.endpoints.address import Address
-from aifeedback.endpoints.chat import ChatParameters, body, meaning, read_refusal, read_reply, rung_of
+from aifeedback.endpoints.chat import (
+    ChatParameters,
+    body,
+    meaning,
+    most,
+    most_output,
+    read_refusal,
+    read_reply,
+    rung_of,
+)
 from aifeedback.endpoints.features import Features, adapt, without_limit
 from aifeedback.endpoints.http import Http, HttpResponse
 from aifeedback.endpoints.limits import retry_after
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
+from aifeedback.prices import Most
 from aifeedback.records import Question, Reply, Status
 
 _log = logging.getLogger(__name__)
@@ -23,7 +33,7 @@ class EndpointCritic:
     """Asks one model at one address; learns on the way which parameters the endpoint takes.
 
     `before_request` is called before each request goes out and may raise BudgetSpent, `after_response` with the headers
-    of each response. `on_learnt` hears, once it got
+    of each response. With `must_bound` no request goes out without a limit on the length of its reply. `on_learnt` hears, once it got
     an answer, how the endpoint is asked from now on and what it refused.
     """
 
@@ -42,6 +52,7 @@ class EndpointCritic:
         self.parameters = parameters
         self.before_request: Callable[[], None] = lambda: None
         self.after_response: Callable[[Mapping[str, str]], None] = lambda _: None
+        self.must_bound = False
         self._timeout_s = timeout_s
         self._features = features
         self._on_learnt = on_learnt
@@ -68,11 +79,24 @@ class EndpointCritic:
         self._answered = True
         return self._redacted(reply)
 
+    def most(self, question: Question) -> Most:
+        """The most tokens that asking `question` can be billed for.
+
+        A request refused with a 4xx costs nothing, so those by which we learn how to ask need no money of their own.
+        """
+        return most(question, self.parameters, self._features)
+
     async def _ask(self, question: Question) -> Reply:
         features = self._features
         tried = {features}
         while True:
             fields = body(question, self.parameters, features)
+            if self.must_bound and not most_output(fields):
+                error = CriticGone(
+                    f"{self.name} takes no limit on the length of a reply, so its cost has none and --max-cost can't hold. Leave that out, or set a limit with --extra-body."
+                )
+                error.free = True
+                raise error
             response = await self._post(fields)
             if response.status == 200:
                 self._tell()
@@ -122,10 +146,11 @@ class EndpointCritic:
         refusal = read_refusal(response.status, response.body, retry_after(response.headers))
         error = meaning(refusal)
         if isinstance(error, CriticGone) and response.status in {401, 403}:
-            return CriticGone(f"{error} Sent to {self.address.shown}: {self.address.key_note}.")
+            error = CriticGone(f"{error} Sent to {self.address.shown}: {self.address.key_note}.")
         if 300 <= response.status < 400:
             said = f"{self.address.shown} redirects elsewhere ({response.status}), and requests are not redirected. Name the right address with --base-url."
-            return Hiccup(said) if self._answered else CriticGone(said)
+            error = Hiccup(said) if self._answered else CriticGone(said)
+        error.free = error.free or 300 <= response.status < 500
         return error
 
     def _redacted(self, reply: Reply) -> Reply:

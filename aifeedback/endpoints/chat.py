@@ -11,6 +11,7 @@ import orjson
 from aifeedback.endpoints.features import RUNGS, Features
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps, loads, scrub
+from aifeedback.prices import Most, most_input
 from aifeedback.records import Question, Reply, Status, Usage, VerdictFormat
 
 
@@ -52,6 +53,26 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
     for name in features.dropped:
         fields.pop(name, None)
     return fields | dict(parameters.extra_body)
+
+
+def most(question: Question, parameters: ChatParameters, features: Features) -> Most:
+    """The most tokens that a request can be billed for: the bytes of its body, and its limit on the reply."""
+    fields = body(question, parameters, features)
+    size = most_input(len(dumps(fields)), len(question.messages))
+    return Most(size, most_output(fields) or parameters.max_tokens)
+
+
+def most_output(fields: Mapping[str, object]) -> int:
+    """The most tokens that a reply to a request with these `fields` can have; 0 where nothing bounds it.
+
+    Where it carries the limit under both names, who knows which one counts.
+    """
+    limits = [fields[name] for name in ("max_tokens", "max_completion_tokens") if name in fields]
+    choices = fields.get("n", 1)
+    counts = [count for count in (choices, *limits) if isinstance(count, int) and not isinstance(count, bool)]
+    if not limits or len(counts) <= len(limits):
+        return 0
+    return max(1, counts[0]) * max(0, *counts[1:])
 
 
 def _response_format(wanted: VerdictFormat, rung: str) -> dict[str, object] | None:
@@ -144,6 +165,7 @@ def _path(loc: object) -> str:
     return ".".join(map(str, loc)) if isinstance(loc, list) else _text(loc)
 
 
+_DEAREST_USD = 1e6
 _QUOTA = re.compile(
     r"insufficient_quota|insufficient (credit|balance|funds)|billing_hard_limit|exceeded your current quota|payment required|credit balance",
     re.IGNORECASE,
@@ -227,15 +249,42 @@ def _text(value: object) -> str:
 
 
 def _usage(value: object) -> Usage:
+    """What a reply says that it took; nothing at all where it names only one side, which would look cheap."""
     if not isinstance(value, dict):
         return Usage()
-    inputs, outputs = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
+    inputs, outputs = _part(value, "prompt_tokens_details"), _part(value, "completion_tokens_details")
+    cost, read, spoken = _cost(value), _count(value.get("prompt_tokens")), _count(value.get("completion_tokens"))
+    reasoning = _count(outputs.get("reasoning_tokens"))
+    # Some servers (Gemini, xAI) leave the thinking out of the completion, but not out of the total and the bill.
+    unnamed = _count(value.get("total_tokens")) - read - spoken
+    output = spoken + max(0, unnamed, reasoning if reasoning > spoken else 0)
+    if not read or (not output and "completion_tokens" not in value):
+        return Usage(cost_usd=cost)
     return Usage(
-        input=_count(value.get("prompt_tokens")),
-        cached=_count(inputs.get("cached_tokens")) if isinstance(inputs, dict) else 0,
-        output=_count(value.get("completion_tokens")),
-        reasoning=_count(outputs.get("reasoning_tokens")) if isinstance(outputs, dict) else 0,
+        input=read,
+        cached=_count(inputs.get("cached_tokens")),
+        output=output,
+        reasoning=reasoning,
+        written=_count(inputs.get("cache_write_tokens")),
+        cost_usd=cost,
     )
+
+
+def _part(value: Mapping[str, object], name: str) -> Mapping[str, object]:
+    part = value.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _cost(usage: Mapping[str, object]) -> float | None:
+    """What the server says that the request cost, in USD: OpenRouter a number, Perplexity a sum with its parts."""
+    cost = usage.get("cost")
+    if isinstance(cost, dict):
+        cost = cost.get("total_cost")
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < _DEAREST_USD:
+        return None
+    # Who brings a key of their own to OpenRouter pays what stands upstream, and the fee.
+    upstream = _part(usage, "cost_details").get("upstream_inference_cost") if usage.get("is_byok") else None
+    return cost + (upstream if isinstance(upstream, int | float) and 0 <= upstream < _DEAREST_USD else 0.0)
 
 
 def _count(value: object) -> int:

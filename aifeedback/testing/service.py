@@ -101,6 +101,10 @@ class Service:
         self.tally.blind += answer.blind
         completion, shapes = shaped(asked, answer, struck)
         travel = next((fault for fault in struck if fault.kind in WAYS), None)
+        usage = completion["usage"]
+        assert isinstance(usage, dict), "a completion says what it took"
+        self.tally.input_tokens += usage["prompt_tokens"]
+        self.tally.output_tokens += usage["completion_tokens"]
         self.tally.faults.update([*shapes, travel.kind] if travel else shapes)
         response = await deliver(Parcel(request, orjson.dumps(completion), self._headers()), travel)
         if travel is None or travel.kind not in TORN:

@@ -34,7 +34,10 @@ class _Seen:
 
 @dataclass
 class Tally:
-    """Counts since the start or the last reset. `keep` bounds how many requests are held for `_requests`."""
+    """Counts since the start or the last reset. `keep` bounds how many requests are held for `_requests`.
+
+    The tokens are those of every answer that was made, also of one that was lost on its way: what a provider bills.
+    """
 
     keep: int = 1000
     requests: int = 0
@@ -43,6 +46,8 @@ class Tally:
     in_flight: int = 0
     max_in_flight: int = 0
     connections: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     questions: Counter[str] = field(default_factory=Counter[str])
     attempts: Counter[str] = field(default_factory=Counter[str])
     """Of `questions`, those that a limit on the pace let through."""
@@ -82,6 +87,7 @@ class Tally:
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
             "connections": self.connections,
+            "tokens": {"input": self.input_tokens, "output": self.output_tokens},
             "questions": dict(self.questions),
             "faults": dict(self.faults),
             "authorization": dict(self.keys),
