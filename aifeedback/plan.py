@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
+from aifeedback.critics import Critic
 from aifeedback.errors import TemplateError
 from aifeedback.files import Reader
 from aifeedback.job import Job, usable
 from aifeedback.keys import Keys
-from aifeedback.lanes import asked_of
-from aifeedback.records import Invalid, Question, Status
+from aifeedback.lanes import CriticSettings, asked_of, check, most_for, price_of
+from aifeedback.prices import FREE, in_dollars, usd
+from aifeedback.records import Invalid, Question, Status, Usage
 from aifeedback.rows import Shaper, identical
 from aifeedback.store import Store
+from aifeedback.templates import Template
 
 # English runs at about four bytes a token; other scripts at fewer, so their figure is an upper bound.
 _BYTES_A_TOKEN = 4
+# Tokens of a reply: a letter and what belongs to it; some sentences of reasoning, without a reasoning model's thinking.
+_LETTER, _REASONED = 10, 250
 
 
 def plan(job: Job, *, environment: Mapping[str, str]) -> str:
@@ -24,6 +29,8 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
     job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
+    check(job.critics, environment, job.label_settings.asking, needs_key=False)
+    costs = [_Cost(critic, job, environment) for critic in job.critics]
     asked = [asked_of(critic, job.label_settings.ask, environment, job.context) for critic in job.critics]
     keys = [Keys(each) for each in asked]
     renderer, shaper, ask = job.renderer(), Shaper(job.output_settings), job.label_settings.ask
@@ -49,26 +56,71 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
                     counts[Status.INVALID] += 1
                     continue
                 shown = shown or questions[0]
-                wanted = [(question, each.key(question)) for each in keys for question in questions]
-                stored = store.find([key for _, key in wanted])
-                for question, key in wanted:
+                wanted = [
+                    (question, each.key(question), cost)
+                    for each, cost in zip(keys, costs, strict=True)
+                    for question in questions
+                ]
+                stored = store.find([key for _, key, _ in wanted])
+                for question, key, cost in wanted:
                     if key.digest in stored or key.digest in seen:
                         counts["stored"] += 1
                         continue
                     seen.add(key.digest)
                     counts["requests"] += 1
-                    counts["bytes"] += sum(len(message.content.encode()) for message in question.messages)
-    return _text(job, counts, shown)
+                    size = sum(len(message.content.encode()) for message in question.messages)
+                    counts["bytes"] += size
+                    cost.add(question, size)
+    return _text(job, counts, costs, shown)
 
 
-def _text(job: Job, counts: Counter[str], shown: Question | None) -> str:
+class _Cost:
+    """What one critic's requests will cost: about, and at most."""
+
+    def __init__(self, critic: CriticSettings | Critic, job: Job, environment: Mapping[str, str]) -> None:
+        ask = job.label_settings.ask
+        self.name = critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name
+        self.price = price_of(critic, job.label_settings.asking, environment)
+        self.about = 0
+        self.most = 0
+        self._most = most_for(critic, ask, environment)
+        self._output = min(ask.max_tokens, _reply_tokens(job.template))
+
+    def add(self, question: Question, size: int) -> None:
+        """Count one request whose messages have `size` bytes."""
+        if self.price is not None and self.price is not FREE:
+            self.about += self.price.of(Usage(input=size // _BYTES_A_TOKEN, output=self._output))
+            self.most += self.price.most(self._most(question))
+
+
+def _reply_tokens(template: Template) -> int:
+    return _LETTER if template.format.kind == "letter" else _REASONED
+
+
+def _cost_lines(job: Job, costs: Sequence[_Cost]) -> list[str]:
+    unknown = [cost.name for cost in costs if cost.price is None]
+    limit = job.label_settings.asking.max_cost_usd
+    if unknown:
+        return [f"cost        unknown: nobody lists a price of {', '.join(unknown)}. Name it: --price INPUT,OUTPUT"]
+    if all(cost.price is FREE for cost in costs):
+        return ["cost        nothing"]
+    about, most = (in_dollars(usd(sum(each))) for each in zip(*((c.about, c.most) for c in costs), strict=True))
+    stop = f"; --max-cost ends the run before it can pass {in_dollars(limit)}" if limit is not None else ""
+    tokens = _reply_tokens(job.template)
+    return [
+        f"cost        about {about} if a reply has {tokens} tokens, at most {most} without failures{stop}",
+        *(f"price       {cost.name}: {cost.price}" for cost in costs),
+    ]
+
+
+def _text(job: Job, counts: Counter[str], costs: Sequence[_Cost], shown: Question | None) -> str:
     requests, ask = counts["requests"], job.label_settings.ask
     lines = [
         f"critic      {job.critic_name}, asked by {job.template.label} for {job.criteria.name!r}",
         f"pairs       {counts['pairs']} ({counts[Status.INVALID]} invalid, {counts['identical']} with identical responses: not asked)",
         f"requests    {requests} ({counts['stored']} more are answered from the store)",
         f"tokens      about {counts['bytes'] // _BYTES_A_TOKEN} in, at most {requests * ask.max_tokens} out",
-        "cost        unknown: no price list is consulted" if job.critic_name != "builtin" else "cost        nothing",
+        *_cost_lines(job, costs),
     ]
     if shown is not None:
         lines.append(f"\nOne prompt of {len(shown.messages)} messages, order {shown.order}:")
