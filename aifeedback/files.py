@@ -39,10 +39,14 @@ class RawLine(NamedTuple):
 
 
 class Source:
-    """The lines of one or more files, in order; `-` is stdin. `hashes` holds each file's SHA-256 once it was read."""
+    """The lines of one or more files, in order; `-` is stdin. `hashes` holds each file's SHA-256 once it was read.
+
+    `arrived`: how many bytes of the files as they lie on the disk have come so far.
+    """
 
     def __init__(self, paths: Sequence[str], *, stdin: BinaryIO | None = None) -> None:
         self.hashes: dict[str, str] = {}
+        self.arrived = 0
         self._paths = paths
         self._stdin = stdin
 
@@ -81,6 +85,16 @@ class Source:
                 chunk.append(RawLine(number + 1, broken.cut, broken.reason))
             yield chunk
 
+    def size(self) -> int | None:
+        """How many bytes all files have together; None where a pipe is among them."""
+        try:
+            found = [Path(path).stat() for path in self._paths if path != STDIN]
+        except OSError:
+            return None
+        if len(found) < len(self._paths) or not all(stat.S_ISREG(each.st_mode) for each in found):
+            return None
+        return sum(each.st_size for each in found)
+
     def values(self) -> Iterator[Line]:
         """The JSON value of each line of all files, blank ones left out."""
         for path in self._paths:
@@ -98,6 +112,7 @@ class Source:
         try:
             while block := _arrived(source):
                 digest.update(block)
+                self.arrived += len(block)
                 yield block
         except OSError as error:
             raise InputError(f"it can't be read on: {error.strerror}.", file=name_of(path)) from error
@@ -143,6 +158,8 @@ class Reader:
         self._paths = paths
         self._settings = settings
         self._source = Source(paths, stdin=stdin)
+        self._items_read = 0
+        self._bytes_read = 0
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -167,6 +184,13 @@ class Reader:
         for path in self._paths:
             yield from self._items(path, self.hashes)
 
+    def expected(self) -> int | None:
+        """About how many pairs and bad lines there are in all, by what was read so far; None where the size is unknown."""
+        size = self._source.size()
+        # A block lies ready before its lines are read; of a compressed file only what lies on the disk can be compared.
+        read = min(self._bytes_read, self._source.arrived)
+        return round(self._items_read * size / read) if size and read else None
+
     def all_hashes(self) -> dict[str, str]:
         """`hashes`, and of files that were not read to their end too; a pipe's can't be known then."""
         return self._source.all_hashes()
@@ -179,6 +203,8 @@ class Reader:
                 items = self._read(raw, name, first=not begun)
                 begun = begun or bool(items)
                 chunk += items
+                self._items_read += len(items)
+                self._bytes_read += len(raw.data) + 1
                 if len(chunk) >= _AT_ONCE:  # one line may be a thousand pairs
                     yield chunk
                     chunk = []

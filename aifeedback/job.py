@@ -131,6 +131,7 @@ async def run_job(
                 publish=outputs.publish,
                 accept=outputs.shaper.refuse,
             )
+            labeling.progress.all_pairs = reader.expected
             watch(labeling.progress, outputs.tally)
             outcome = await labeling.run(usable(reader, job.inputs))
         if isinstance(outcome.stopped, CriticGone) and not outcome.heard:

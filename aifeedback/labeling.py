@@ -42,12 +42,33 @@ class LabelSettings:
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run is; read by whoever draws it."""
+    """Where a run is; read by whoever draws it.
+
+    `all_pairs` says about how many there are (None: nobody knows yet), as long as not all are `read`; `limit` of them are
+    labelled (0: all), each with `questions`.
+    """
 
     read: int = 0
     settled: int = 0
     input_done: bool = False
+    limit: int = 0
+    questions: int = 0
+    all_pairs: Callable[[], int | None] = lambda: None
     spending: Spending = field(default_factory=Spending)
+
+    def projected_usd(self) -> float | None:
+        """What the whole run will have cost at this rate; None as long as that can't be said.
+
+        What is still to be asked is taken to cost as much as what was asked in this run did, question by question.
+        """
+        spending = self.spending
+        cost, pairs = spending.cost_usd, self.read if self.input_done else self.all_pairs()
+        if cost is None or pairs is None or not spending.replies:
+            return None
+        pairs = min(pairs, self.limit) if self.limit else pairs
+        open_questions = max(0, pairs * self.questions - spending.replies - spending.from_store)
+        done = self.input_done and self.settled >= self.read
+        return cost if done else cost + open_questions * cost / spending.replies
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,8 @@ class Labeling:
         self._accept = accept
         self._asking = Asking(lanes, store, settings.asking, reask=self._asks_again)
         self.progress.spending = self._asking.spending
+        self.progress.limit = settings.limit
+        self.progress.questions = len(settings.ask.orders) * settings.ask.samples * len(lanes)
 
     def _asks_again(self, question: Question, reply: Reply) -> bool:
         return self._settings.reask_unparsed and read_verdict(reply, question.format).status is Status.UNPARSED

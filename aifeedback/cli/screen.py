@@ -81,11 +81,13 @@ class Screen:
                     settled=progress.settled,
                     labeled=tally.labeled,
                     sent=progress.spending.sent,
+                    cost_usd=progress.spending.cost_usd,
+                    projected_usd=_rounded(progress.projected_usd()),
                 )
             else:
                 more = "" if progress.input_done else "+"
                 self.line(
-                    f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.spending.sent} requests"
+                    f"{progress.settled} of {progress.read}{more} pairs done, {tally.labeled} labelled, {progress.spending.sent} requests{_cost(progress)}"
                 )
 
     def remark(self, text: str) -> None:
@@ -146,12 +148,12 @@ def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
     columns = (
         TextColumn("{task.completed} of {task.fields[read]} pairs"),
         BarColumn(),
-        TextColumn("{task.fields[labeled]} labelled, {task.fields[sent]} requests"),
+        TextColumn("{task.fields[labeled]} labelled, {task.fields[sent]} requests{task.fields[cost]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("label", total=None, read="0+", labeled=0, sent=0)
+        task = bar.add_task("label", total=None, read="0+", labeled=0, sent=0, cost="")
         while not over.wait(0.2):
             read = progress.read
             bar.update(
@@ -161,7 +163,22 @@ def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
                 read=f"{read}" if progress.input_done else f"{read}+",
                 labeled=tally.labeled,
                 sent=progress.spending.sent,
+                cost=_cost(progress),
             )
+
+
+def _cost(progress: Progress) -> str:
+    """What was spent so far, and what it will come to; nothing where nothing is known or to be paid."""
+    from aifeedback.prices import in_dollars
+
+    cost, projected = progress.spending.cost_usd, progress.projected_usd()
+    if not cost:
+        return ""
+    return f", {in_dollars(cost)}" + (f" of about {in_dollars(projected)}" if projected else "")
+
+
+def _rounded(amount: float | None) -> float | None:
+    return None if amount is None else round(amount, 9)
 
 
 def _rewrite(text: str) -> None:
@@ -219,7 +236,11 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             f"{tokens['input']} in ({tokens['cached']} cached), {tokens['output']} out ({tokens['reasoning']} reasoning)",
         )
     if summary["cost_usd"] is not None:
-        yield "cost", f"${summary['cost_usd']}"
+        from aifeedback.prices import in_dollars
+
+        unsure = _number(summary["cost_unsure_usd"])
+        perhaps = f", and up to {in_dollars(unsure)} for requests that may have been billed" if unsure else ""
+        yield "cost", in_dollars(_number(summary["cost_usd"])) + perhaps
     for name, words in (
         ("consistency", "both orders agree"),
         ("first_shown_rate", "first shown wins (50 is fair)"),
