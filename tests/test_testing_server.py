@@ -7,9 +7,11 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -18,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from aifeedback.errors import InputError, SettingsError
 from aifeedback.records import Order, Pair, Reply, VerdictFormat
@@ -642,6 +645,95 @@ def test_a_compressed_answer_says_so(server: Server):
     assert json.loads(gzip.decompress(answer.raw))["choices"]
 
 
+def test_a_deflated_answer_says_so(server: Server):
+    server.faults("deflate")
+    answer = ask(server)
+    assert answer.headers["Content-Encoding"] == "deflate"
+    assert json.loads(zlib.decompress(answer.raw))["choices"]
+
+
+def test_a_broken_compressed_answer_can_not_be_unpacked(server: Server):
+    server.faults("broken-gzip")
+    answer = ask(server)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    with pytest.raises((zlib.error, EOFError, gzip.BadGzipFile)):
+        gzip.decompress(answer.raw)
+
+
+def test_the_right_answer_can_be_called_by_a_wrong_name(server: Server):
+    server.faults("content-type:1:text/html")
+    answer = ask(server)
+    assert (answer.headers["Content-Type"], bool(answer.content)) == ("text/html", True)
+
+
+def test_a_stream_holds_the_answer_in_pieces_and_a_cut_one_only_some(server: Server):
+    whole = ask(server).content
+
+    def streamed() -> tuple[str, bool]:
+        answer = ask(server)
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        events = [line.removeprefix("data: ") for line in answer.raw.decode().splitlines() if line.startswith("data")]
+        choices = [choice for event in events if event != "[DONE]" for choice in json.loads(event)["choices"]]
+        return "".join(choice["delta"].get("content", "") for choice in choices), events[-1] == "[DONE]"
+
+    server.faults("event-stream")
+    assert streamed() == (whole, True)
+    server.faults("cut-stream")
+    half, ended = streamed()
+    assert whole.startswith(half)
+    assert (half != whole, ended) == (True, False)
+
+
+def test_headers_can_be_many_and_long(server: Server):
+    server.faults("many-headers:1:3", "long-header:1:5")
+    answer = ask(server)
+    assert [len(value) for name, value in answer.headers.items() if name.startswith("X-Padding")] == [1000] * 3
+    server.faults("long-header:1:5")
+    assert len(ask(server).headers["X-Padding"]) == 5000
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("odd-header", b"X-City: K\xf6ln\xff"),
+        ("no-colon", b"This line is no header"),
+        ("bad-status", b"HTTP/1.1 OK"),
+        ("negative-length", b"Content-Length: -1"),
+        ("two-lengths", b"Content-Length: 7"),
+        ("http10", b"HTTP/1.0 200 OK"),
+    ],
+)
+def test_an_envelope_is_broken_where_it_was_told_to_be(server: Server, fault: str, line: bytes):
+    server.faults(fault)
+    head, _, body = raw_exchange(server)[0].partition(b"\r\n\r\n")
+    assert line in head.split(b"\r\n")
+    assert json.loads(body)["choices"]
+    assert server.stats()["answered"] == (fault in {"odd-header", "http10"})
+
+
+@pytest.mark.parametrize(("fault", "difference"), [("larger-length", 100), ("smaller-length", -40)])
+def test_a_length_can_be_wrong(server: Server, fault: str, difference: int):
+    server.faults(fault)
+    head, _, body = raw_exchange(server)[0].partition(b"\r\n\r\n")
+    assert int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]) == len(body) + difference
+
+
+def test_an_answer_can_come_twice(server: Server):
+    server.faults("twice")
+    assert raw_exchange(server)[0].count(b"200 OK") == 2
+
+
+def test_a_connection_can_be_closed_after_an_answer_or_when_it_is_used_again(server: Server):
+    for fault in ("close-after", "stale"):
+        server.faults(fault)
+        connection = connect(server)
+        assert exchange(connection).status == 200
+        connection.auto_open = 0
+        with pytest.raises((OSError, http.client.HTTPException)):
+            exchange(connection)
+        connection.close()
+
+
 def test_a_trickle_is_whole_in_the_end(server: Server):
     server.faults("trickle:1:0.1")
     assert ask(server).content
@@ -713,6 +805,38 @@ def test_a_bucket_holds_what_comes_in_a_second_and_fills_again():
     assert bucket.retry_after() == {"Retry-After": "1", "retry-after-ms": "500"}
     assert bucket.take(10.5)
     assert [bucket.take(100.0) for _ in range(3)] == [True, True, False]
+
+
+def test_the_server_can_become_slower_after_so_many_answers(server: Server):
+    server.faults("latency:0.01", slower_after=1, slower_by=60_000)
+    assert ask(server).status == 200
+    connection = connect(server, timeout=0.3)
+    with pytest.raises(TimeoutError):
+        exchange(connection)
+    connection.close()
+    server.faults(slower_after=0)
+    assert ask(server).status == 200
+
+
+def test_a_server_with_a_certificate_speaks_tls(critic_server: StartServer, tmp_path: Path):
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    server = critic_server(certificate=tmp_path / "server.pem", down_after=1, down_for=0.3)
+    assert server.url.startswith("https://")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    def status() -> int:
+        connection = http.client.HTTPSConnection(urlsplit(server.url).netloc, timeout=60, context=context)
+        try:
+            return exchange(connection).status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    eventually(lambda: status() == 200)
+    eventually(lambda: status() == 200 and server.stats()["answered"] == 2)
 
 
 def refused_connection(server: Server) -> bool:
@@ -836,6 +960,7 @@ def test_conditions_that_are_not_named_stay_as_they_are():
 
 def test_every_kind_of_fault_does_something(server: Server):
     values = {"400-param": "seed", "redirect": "http://h", "latency": "0", "jitter": "0", "stall": "0", "huge": "0"}
+    values |= {"many-headers": "1", "long-header": "1"}
     plain = {"latency", "jitter", "stall", "huge", "trickle"}
     body = body_of(response_format=SCHEMA, max_tokens=5, temperature=0, seed=1)
     for kind in KINDS:

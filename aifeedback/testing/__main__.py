@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ssl
 import sys
 from pathlib import Path
 
@@ -34,7 +35,11 @@ def _serve(options: argparse.Namespace, answering: Answering, conditions: Condit
     from aifeedback.testing.service import Service
 
     service = Service(answering, conditions, Tally(options.keep), options.models)
-    asyncio.run(serve(service, options.host, options.port, until_stdin_closes=options.until_stdin_closes))
+    tls = None
+    if options.certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(options.certificate)
+    asyncio.run(serve(service, options.host, options.port, tls=tls, until_stdin_closes=options.until_stdin_closes))
 
 
 def _answering(options: argparse.Namespace) -> Answering:
@@ -62,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="where to listen")
     add("--port", type=int, default=0, help="0 takes any free one")
+    add("--certificate", type=Path, help="speak TLS: a PEM file with the key and the certificates")
     add("--answer", choices=WINNERS, help="who wins (default: fair, by a hash of the two texts)")
     add("--script", type=Path, help='JSON lines {"match": part of the prompt, "content": the reply}')
     add("--replay", type=Path, help="recorded replies: JSON lines with id, order, raw_output; needs --pairs")
@@ -76,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--rpm", type=float, default=0.0, help="answer 429 to more a minute, with x-ratelimit headers")
     add("--down-after", type=int, default=0, help="go away after N answers")
     add("--down-for", type=float, default=0.0, help="come back after so many seconds (0: never)")
+    add("--slower-after", type=int, default=0, help="after N answers latency and jitter are longer")
+    add("--slower-by", type=float, default=10.0, help="so many times as long")
     add("--until-stdin-closes", action="store_true", help="stop when whoever holds stdin is gone")
     return parser
 

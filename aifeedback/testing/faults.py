@@ -18,6 +18,7 @@ KINDS = {
     "403": "the key may not do this",
     "404-model": "no such model",
     "quota": "429 `insufficient_quota`: the account is empty",
+    "400": "a bad request, without a word on what is bad about it",
     "400-schema": "refuses a `response_format` of type `json_schema`",
     "400-format": "refuses any `response_format`",
     "400-max-tokens": "refuses `max_tokens`, wants `max_completion_tokens`",
@@ -44,7 +45,25 @@ KINDS = {
     "half-chunk": "a chunked body ends in the middle of a chunk",
     "trickle": "the answer comes in small pieces over VALUE seconds",
     "stall": "no answer for VALUE seconds",
+    "close-after": "the whole answer, then the connection is closed though it was to be kept",
+    "stale": "a connection that has brought one answer is closed when the next question comes on it",
+    "http10": "HTTP/1.0 without a Content-Length: the body ends with the connection",
     "gzip": "the body is compressed, asked for or not",
+    "deflate": "the same as `deflate`",
+    "broken-gzip": "a compressed body of which the second half is damaged",
+    "content-type": "the right body, called VALUE",
+    "event-stream": "the answer in pieces, as if `stream` had been asked for",
+    "cut-stream": "the same, cut off in the middle",
+    "many-headers": "VALUE kilobytes of headers, one kilobyte each",
+    "long-header": "one header of VALUE kilobytes",
+    "odd-header": "a header with bytes beyond ASCII",
+    "no-colon": "a header line without a colon",
+    "bad-status": "a status line without a number",
+    "negative-length": "a Content-Length below 0",
+    "two-lengths": "two Content-Lengths that differ",
+    "larger-length": "a Content-Length beyond the end of the body",
+    "smaller-length": "a Content-Length before the end of the body",
+    "twice": "the whole answer, and then once more, unasked",
     "huge": "the content starts with VALUE megabytes of words",
     "latency": "every answer waits VALUE seconds",
     "jitter": "every answer waits up to VALUE seconds, drawn from the hash",
@@ -54,10 +73,11 @@ KINDS = {
 VALUES = {
     "429": "1", "400-param": None, "redirect": None,
     "trickle": "1", "stall": "600", "huge": "100", "latency": None, "jitter": None,
+    "content-type": "text/plain", "many-headers": "100", "long-header": "1000",
 }  # fmt: skip
 """The kinds that take a value, and what it is where none is given; None: it must be given."""
 
-_NUMBERS = frozenset({"trickle", "stall", "huge", "latency", "jitter"})
+_NUMBERS = frozenset({"trickle", "stall", "huge", "latency", "jitter", "many-headers", "long-header"})
 _STANDING = frozenset({"latency", "jitter", "redirect", "400-param"})
 """Kinds whose rate may be left out in front of the value: `latency:0.2` is `latency:1:0.2`."""
 
@@ -118,7 +138,7 @@ class Conditions:
 
     `attempts`: faults strike only the first so many attempts of a question (0: all). `max_in_flight` and `rpm`: more
     are answered 429 (0: no limit). After `down_after` answers (0: never) nobody listens for `down_for` seconds
-    (0: for good).
+    (0: for good). After `slower_after` answers (0: never) latency and jitter are `slower_by` times as long.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -128,6 +148,8 @@ class Conditions:
     rpm: float = 0.0
     down_after: int = 0
     down_for: float = 0.0
+    slower_after: int = 0
+    slower_by: float = 10.0
 
     def striking(self, question: str, attempt: int) -> list[Fault]:
         """The faults that strike this attempt (from 1) of a question, each drawn by itself."""

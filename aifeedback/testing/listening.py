@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import sys
 import threading
 
@@ -21,19 +22,25 @@ _BACKLOG = 4096
 class Listener:
     """The port that questions come to. `go_down` closes it and resets its connections."""
 
-    def __init__(self, service: Service, host: str, port: int) -> None:
+    def __init__(self, service: Service, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._service = service
+        self._tls = tls
         self._web = web.Server(service.handle, handler_cancellation=True, access_log=None, keepalive_timeout=3600)
         self._address = (host, port)
         self._server: asyncio.Server | None = None
         self._coming: asyncio.Task[None] | None = None
 
-    async def come_up(self) -> int:
-        """Open the port; which one it is, as 0 stood for any that is free."""
+    async def come_up(self) -> None:
+        """Open the port: the one that was named or, where that was 0, any that is free."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connected, *self._address, backlog=_BACKLOG)
+        self._server = await loop.create_server(self._connected, *self._address, backlog=_BACKLOG, ssl=self._tls)
         self._address = self._server.sockets[0].getsockname()[:2]
-        return self._address[1]
+
+    @property
+    def url(self) -> str:
+        """The base URL for clients, once it is up."""
+        host, port = self._address
+        return f"{'https' if self._tls else 'http'}://{host}:{port}/v1"
 
     def go_down(self, seconds: float) -> None:
         """Close the port, then every connection to it, and come back after so many seconds (0: never)."""
@@ -59,18 +66,20 @@ class Listener:
         return self._web()
 
 
-async def serve(service: Service, host: str, port: int, *, until_stdin_closes: bool) -> None:
+async def serve(
+    service: Service, host: str, port: int, *, tls: ssl.SSLContext | None = None, until_stdin_closes: bool
+) -> None:
     """Serve until a signal or, if so told, the end of stdin; the first line on stdout is JSON with the two addresses."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    listener = Listener(service, host, port)
+    listener = Listener(service, host, port, tls)
     service.go_down = listener.go_down
-    port = await listener.come_up()
+    await listener.come_up()
     control = await loop.create_server(web.Server(service.handle, access_log=None), "127.0.0.1", 0)
     control_port = control.sockets[0].getsockname()[1]
-    addresses = {"url": f"http://{host}:{port}/v1", "control": f"http://127.0.0.1:{control_port}"}
+    addresses = {"url": listener.url, "control": f"http://127.0.0.1:{control_port}"}
     sys.stdout.write(json.dumps(addresses) + "\n")
     sys.stdout.flush()
     if until_stdin_closes:

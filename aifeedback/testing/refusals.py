@@ -112,6 +112,7 @@ _PLAIN = {
         kind="insufficient_quota",
         code="insufficient_quota",
     ),
+    "400": error(400, "Bad request."),
     "400-context": error(
         400,
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9999 tokens. "

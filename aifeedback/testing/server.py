@@ -30,6 +30,8 @@ class Change(TypedDict, total=False):
     rpm: float
     down_after: int
     down_for: float
+    slower_after: int
+    slower_by: float
 
 
 class Options(Change, total=False):
@@ -44,6 +46,7 @@ class Options(Change, total=False):
     models: Sequence[str]
     keep: int
     port: int
+    certificate: str | Path
 
 
 class Server:

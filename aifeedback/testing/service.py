@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +17,7 @@ from aifeedback.testing.faults import Conditions, Fault, conditions_from, draw
 from aifeedback.testing.pace import Bucket
 from aifeedback.testing.refusals import Refusal, error, rate_limited, refusal
 from aifeedback.testing.tally import Tally
-from aifeedback.testing.wire import TORN, WAYS, Parcel, deliver
+from aifeedback.testing.wire import WAYS, Parcel, deliver
 
 
 class Service:
@@ -72,6 +73,7 @@ class Service:
         self._conditions = conditions
         self._bucket = Bucket(conditions.rpm) if conditions.rpm else None
         self._down_at = self.tally.answered + conditions.down_after if conditions.down_after else 0
+        self._slow_from = self.tally.answered + conditions.slower_after if conditions.slower_after else math.inf
 
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
         raw = await request.content.read()
@@ -107,10 +109,11 @@ class Service:
         self.tally.output_tokens += usage["completion_tokens"]
         self.tally.faults.update([*shapes, travel.kind] if travel else shapes)
         response = await deliver(Parcel(request, orjson.dumps(completion), self._headers()), travel)
-        if travel is None or travel.kind not in TORN:
-            self.tally.answered += 1
-            if self.tally.answered == self._down_at:
-                self.go_down(self._conditions.down_for)
+        if response is None:
+            return web.Response()  # to nobody: the connection is gone
+        self.tally.answered += 1
+        if self.tally.answered == self._down_at:
+            self.go_down(self._conditions.down_for)
         return response
 
     def _limited(self) -> Refusal | None:
@@ -134,6 +137,8 @@ class Service:
                 seconds += fault.number
             elif fault.kind == "jitter":
                 seconds += fault.number * draw(self._conditions.seed, "seconds of jitter", question, attempt)
+        if self.tally.answered >= self._slow_from:
+            seconds *= self._conditions.slower_by
         if seconds:
             await asyncio.sleep(seconds)
 

@@ -1,4 +1,4 @@
-"""How an answer travels, or does not: whole, slowly, compressed, torn, or cut off by a reset."""
+"""How an answer travels, or does not: whole, slowly, compressed, torn, in a broken envelope, or cut off by a reset."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from weakref import WeakSet
 
+import orjson
 from aiohttp import web
 
 from aifeedback.testing.faults import Fault
 
+_JSON = "application/json"
 _PIECES = 20
 _WORDS = b"word " * 200_000
 """One megabyte."""
@@ -27,21 +31,37 @@ class Parcel:
     payload: bytes
     headers: Mapping[str, str]
 
-    def whole(self) -> web.Response:
-        """All of it at once."""
-        return web.Response(body=self.payload, headers=self.headers, content_type="application/json")
+    def whole(self, headers: Mapping[str, str] | None = None, *, content_type: str = _JSON) -> web.Response:
+        """All of it at once, with more headers."""
+        return self.packed(self.payload, headers, content_type=content_type)
+
+    def packed(
+        self, body: bytes, headers: Mapping[str, str] | None = None, *, content_type: str = _JSON
+    ) -> web.Response:
+        """`body` in place of the JSON."""
+        # Not aiohttp's own parameter, which would have the name in order.
+        named = {**self.headers, **(headers or {}), "Content-Type": content_type}
+        return web.Response(body=body, headers=named)
 
     async def begun(self, length: int) -> web.StreamResponse:
         """Its head, sent; `length` bytes of body are announced."""
         response = web.StreamResponse(headers=self.headers)
-        response.content_type = "application/json"
+        response.content_type = _JSON
         response.content_length = length
         await response.prepare(self.request)
         return response
 
+    def raw(self, data: bytes, *, close: bool = True) -> None:
+        """Bytes on the connection past all rules, which then ends unless it is not to `close`."""
+        transport = self.request.transport
+        if transport is not None:
+            transport.write(data)
+            if close:
+                transport.close()
 
-async def deliver(parcel: Parcel, fault: Fault | None) -> web.StreamResponse:
-    """Send a parcel in the way that `fault` says."""
+
+async def deliver(parcel: Parcel, fault: Fault | None) -> web.StreamResponse | None:
+    """Send a parcel in the way that `fault` says; None where no whole answer went out that could be read."""
     return parcel.whole() if fault is None else await WAYS[fault.kind](parcel, fault)
 
 
@@ -56,16 +76,14 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
     transport.abort()
 
 
-async def _reset_before(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
+async def _reset_before(parcel: Parcel, _fault: Fault) -> None:
     reset(parcel.request.transport)
-    return web.Response()
 
 
-async def _reset_inside(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
+async def _reset_inside(parcel: Parcel, _fault: Fault) -> None:
     response = await parcel.begun(len(parcel.payload))
     await response.write(parcel.payload[: len(parcel.payload) // 2])
     reset(parcel.request.transport)
-    return response
 
 
 async def _reset_after(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
@@ -76,13 +94,32 @@ async def _reset_after(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
     return response
 
 
-async def _half_chunk(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
-    transport, payload = parcel.request.transport, parcel.payload
-    if transport is not None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-        transport.write(head + b"%x\r\n" % len(payload) + payload[: len(payload) // 2])
-        transport.close()
-    return web.Response()
+async def _close_after(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
+    response = await parcel.begun(len(parcel.payload))
+    await response.write(parcel.payload)
+    await response.write_eof()
+    if parcel.request.transport is not None:
+        parcel.request.transport.close()
+    return response
+
+
+_USED: WeakSet[asyncio.BaseTransport] = WeakSet()
+"""Connections that have brought an answer to which `stale` applied."""
+
+
+async def _stale(parcel: Parcel, _fault: Fault) -> web.StreamResponse | None:
+    transport = parcel.request.transport
+    if transport is None or transport in _USED:
+        parcel.raw(b"")
+        return None
+    _USED.add(transport)
+    return parcel.whole()
+
+
+async def _half_chunk(parcel: Parcel, _fault: Fault) -> None:
+    payload = parcel.payload
+    head = _head("Transfer-Encoding: chunked")
+    parcel.raw(head + b"%x\r\n" % len(payload) + payload[: len(payload) // 2])
 
 
 async def _trickle(parcel: Parcel, fault: Fault) -> web.StreamResponse:
@@ -100,8 +137,49 @@ async def _stall(parcel: Parcel, fault: Fault) -> web.StreamResponse:
 
 
 async def _gzip(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
-    packed = {**parcel.headers, "Content-Encoding": "gzip"}
-    return web.Response(body=gzip.compress(parcel.payload), headers=packed, content_type="application/json")
+    return parcel.packed(gzip.compress(parcel.payload), {"Content-Encoding": "gzip"})
+
+
+async def _deflate(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
+    return parcel.packed(zlib.compress(parcel.payload), {"Content-Encoding": "deflate"})
+
+
+async def _broken_gzip(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
+    packed = gzip.compress(parcel.payload)
+    half = len(packed) // 2
+    return parcel.packed(packed[:half] + b"\xff" * (len(packed) - half), {"Content-Encoding": "gzip"})
+
+
+async def _content_type(parcel: Parcel, fault: Fault) -> web.StreamResponse:
+    return parcel.whole(content_type=fault.value)
+
+
+async def _event_stream(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
+    return parcel.packed(b"".join(_events(parcel.payload)), content_type="text/event-stream")
+
+
+async def _cut_stream(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
+    events = list(_events(parcel.payload))
+    return parcel.packed(b"".join(events[: len(events) // 2]), content_type="text/event-stream")
+
+
+def _events(payload: bytes) -> Iterator[bytes]:
+    """A completion as the events of a stream."""
+    completion = orjson.loads(payload)
+    choice = completion["choices"][0]
+    texts = {name: text for name, text in choice["message"].items() if name != "role" and isinstance(text, str)}
+    deltas = [{name: text[at : at + 8]} for name, text in texts.items() for at in range(0, len(text), 8)]
+    common = {**completion, "object": "chat.completion.chunk", "usage": None}
+    for delta in ({"role": "assistant", "content": ""}, *deltas):
+        yield _event({**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    yield b": a comment, as gateways send to keep a connection open\n\n"
+    yield _event({**common, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    yield _event({**common, "choices": [], "usage": completion["usage"]})
+    yield b"data: [DONE]\n\n"
+
+
+def _event(value: object) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
 async def _huge(parcel: Parcel, fault: Fault) -> web.StreamResponse:
@@ -116,18 +194,70 @@ async def _huge(parcel: Parcel, fault: Fault) -> web.StreamResponse:
     return response
 
 
-Way = Callable[[Parcel, Fault], Awaitable[web.StreamResponse]]
+async def _many_headers(parcel: Parcel, fault: Fault) -> web.StreamResponse:
+    return parcel.whole({f"X-Padding-{number}": "x" * 1000 for number in range(int(fault.number))})
+
+
+async def _long_header(parcel: Parcel, fault: Fault) -> web.StreamResponse:
+    return parcel.whole({"X-Padding": "x" * int(fault.number * 1000)})
+
+
+async def _http10(parcel: Parcel, _fault: Fault) -> web.StreamResponse | None:
+    parcel.raw(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + parcel.payload)
+    return web.Response()
+
+
+async def _twice(parcel: Parcel, _fault: Fault) -> web.StreamResponse | None:
+    answer = _head(f"Content-Length: {len(parcel.payload)}") + parcel.payload
+    parcel.raw(answer + answer, close=False)
+    await asyncio.sleep(0.3)  # what aiohttp says itself after that ends the connection
+    parcel.raw(b"")
+    return web.Response()
+
+
+def _enveloped(*lines: str, status: str = "HTTP/1.1 200 OK", longer_by: int | None = 0, read: bool = False) -> Way:
+    """The right body behind these header lines; its length is given so many bytes too long (None: not at all)."""
+
+    async def send(parcel: Parcel, _fault: Fault) -> web.StreamResponse | None:
+        length = [] if longer_by is None else [f"Content-Length: {len(parcel.payload) + longer_by}"]
+        parcel.raw(_head(*lines, *length, status=status) + parcel.payload)
+        return web.Response() if read else None
+
+    return send
+
+
+def _head(*lines: str, status: str = "HTTP/1.1 200 OK") -> bytes:
+    return "\r\n".join([status, f"Content-Type: {_JSON}", *lines, "", ""]).encode("latin-1")
+
+
+Way = Callable[[Parcel, Fault], Awaitable[web.StreamResponse | None]]
 
 WAYS: dict[str, Way] = {
     "reset-before": _reset_before,
     "reset-inside": _reset_inside,
     "reset-after": _reset_after,
+    "close-after": _close_after,
+    "stale": _stale,
     "half-chunk": _half_chunk,
     "trickle": _trickle,
     "stall": _stall,
     "gzip": _gzip,
+    "deflate": _deflate,
+    "broken-gzip": _broken_gzip,
+    "content-type": _content_type,
+    "event-stream": _event_stream,
+    "cut-stream": _cut_stream,
     "huge": _huge,
+    "many-headers": _many_headers,
+    "long-header": _long_header,
+    "http10": _http10,
+    "twice": _twice,
+    "odd-header": _enveloped("X-City: K\xf6ln\xff", read=True),
+    "no-colon": _enveloped("This line is no header"),
+    "bad-status": _enveloped(status="HTTP/1.1 OK"),
+    "negative-length": _enveloped("Content-Length: -1", longer_by=None),
+    "two-lengths": _enveloped("Content-Length: 7"),
+    "larger-length": _enveloped(longer_by=100),
+    "smaller-length": _enveloped(longer_by=-40),
 }
 """The kinds of fault that are about delivery."""
-TORN = frozenset({"reset-before", "reset-inside", "half-chunk"})
-"""Those after which no whole answer has arrived."""
