@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from aifeedback.records import PA, Invalid, Label, Order, Status, text_of
 
 _TROUBLE = (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.INVALID)
 _REASONS_KEPT = 1000
+_ATTEMPTS = re.compile(r"^no answer after \d+ attempts: ")
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Tally:
             self._add_gold(label)
 
     def _add_trouble(self, reason: str) -> None:
-        said = reason.partition(": ")[0][:120]
+        said = _cause(reason)
         if said in self.reasons or len(self.reasons) < _REASONS_KEPT:
             self.reasons[said] += 1
 
@@ -148,3 +150,10 @@ class Tally:
 
 def _side(p_a: PA) -> int:
     return (p_a > 0.5) - (p_a < 0.5)
+
+
+def _cause(reason: str) -> str:
+    """What many reasons have in common: without the number of attempts and the particulars of one request."""
+    parts = _ATTEMPTS.sub("", reason).split(": ", 2)
+    head = ": ".join(parts[:2]) if parts[0].isdigit() else parts[0]
+    return re.sub(r" \(\d+$", "", head)[:120]

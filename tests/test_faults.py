@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from aifeedback.testing import StartServer
+from aifeedback.testing import StartServer, key_mark
 from aifeedback.testing.server import Server
 from tests.conftest import Command, read_lines, some_pairs, write_lines
 from tests.test_label_command import STATUSES, adds_up
@@ -43,7 +45,10 @@ class Label:
         self._command, self._folder = command, folder
         write_lines(folder / "pairs.jsonl", PAIRS)
 
-    def __call__(self, server: Server, *more: object) -> Run:
+    def __call__(
+        self, server: Server, *more: object, counted: bool = True, env: Mapping[str, str] | None = None
+    ) -> Run:
+        """One run. `counted`: whether every request that was sent has arrived."""
         before = server.stats()["requests"]
         ended = self._command(
             "label",
@@ -57,13 +62,15 @@ class Label:
             "--summary",
             "s.json",
             *more,
+            env=env,
         )
         assert "Traceback" not in ended.err
+        assert not list(self._folder.glob(".*.partial"))
         summary = json.loads((self._folder / "s.json").read_text())
         assert adds_up(summary)
         labels = [(row["id"], row["chosen"], row["preference"]) for row in read_lines(self._folder / "out.jsonl")]
         requests = server.stats()["requests"] - before
-        assert summary["requests"]["sent"] == requests
+        assert not counted or summary["requests"]["sent"] == requests
         return Run(ended.code, ended.err, summary, labels, read_lines(self._folder / "out.rest.jsonl"), requests)
 
     def stored(self) -> int:
@@ -114,6 +121,8 @@ def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, objec
         ("429:1:0.1", True), ("429:1:date", True), ("429:1:none", True), ("500", True), ("502", True), ("503", True), ("529", True),
         ("reset-before", True), ("reset-inside", True), ("reset-after", False), ("half-chunk", True),
         ("error200", True), ("html200", True), ("bad-json", True), ("empty-body", True), ("huge:1:40", True), ("trickle:1:0.3", False),
+        ("broken-gzip", True), ("cut-stream", True), ("many-headers:1:400", True), ("long-header", True), ("no-colon", True),
+        ("bad-status", True), ("negative-length", True), ("two-lengths", True), ("larger-length", True), ("smaller-length", True),
     ],
 )  # fmt: skip
 def test_a_fault_that_passes_changes_no_label(
@@ -134,7 +143,13 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
     assert (run.code, run.labels) == (0, faultless), run.err
 
 
-@pytest.mark.parametrize("fault", ["gzip", "think", "reasoning-content", "jitter:0.1"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "gzip", "deflate", "think", "reasoning-content", "jitter:0.1", "http10", "content-type:1:text/html", "content-type:1:application/octet-stream",
+        "event-stream", "many-headers", "long-header:1:60", "odd-header", "twice",
+    ],
+)  # fmt: skip
 def test_an_answer_in_an_unusual_coat_is_read_all_the_same(
     label: Label, critic_server: StartServer, faultless: object, fault: str
 ) -> None:
@@ -165,6 +180,8 @@ def test_a_parameter_that_is_refused_is_found_out_once_and_remembered(
     [
         ("500", "failed", 1), ("reset-before", "failed", 1), ("reset-inside", "failed", 1), ("half-chunk", "failed", 1), ("error200", "failed", 1),
         ("html200", "failed", 1), ("bad-json", "failed", 1), ("empty-body", "failed", 1),
+        ("broken-gzip", "failed", 1), ("cut-stream", "failed", 1), ("long-header", "failed", 1), ("no-colon", "failed", 1), ("bad-status", "failed", 1),
+        ("negative-length", "failed", 1), ("two-lengths", "failed", 1), ("larger-length", "failed", 1), ("smaller-length", "failed", 1),
         ("empty", "unparsed", 1), ("null-content", "unparsed", 1), ("length", "unparsed", 1), ("filter", "refused", 0),
         ("400-context", "too_long", 1), ("400-filter", "refused", 0),
     ],
@@ -178,7 +195,7 @@ def test_what_does_not_pass_is_a_status_is_not_stored_and_is_asked_again(
     assert [(row["id"], row["line"], row["status"]) for row in run.rest] == [
         (pair["id"], n + 1, status) for n, pair in enumerate(PAIRS)
     ]
-    assert all(row["reason"] for row in run.rest)
+    assert all(row["reason"] and len(row["reason"].splitlines()) == 1 for row in run.rest)
     assert label.stored() == 0
     server.faults()
     healed = label(server)
@@ -235,3 +252,114 @@ def test_some_of_everything_at_once_still_labels_every_pair(
     ]
     run = label(critic_server(faults=kinds, attempts=2))
     assert (run.code, run.labels) == (0, faultless), run.err
+
+
+@pytest.mark.parametrize("fault", ["400", "400-context", "400-filter"])
+def test_a_request_that_is_refused_as_it_is_is_never_sent_again(
+    label: Label, critic_server: StartServer, fault: str
+) -> None:
+    server = critic_server(faults=[fault])
+    run = label(server, "--retries", 8)
+    assert (run.labels, run.requests) == ([], QUESTIONS)
+    assert set(server.stats()["questions"].values()) == {1}
+
+
+def test_a_storm_of_429_uses_up_no_attempt_and_changes_no_label(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
+    run = label(critic_server(faults=["429:1:0.02"], attempts=6), "--retries", 0)
+    assert (run.code, run.labels, run.requests) == (0, faultless, 7 * QUESTIONS), run.err
+
+
+def test_more_at_once_than_the_endpoint_bears_costs_time_and_no_label(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
+    run = label(critic_server(faults=["latency:0.02"], max_in_flight=2), "--retries", 0)
+    assert (run.code, run.labels) == (0, faultless), run.err
+
+
+@pytest.mark.parametrize("fault", ["close-after", "close-after:0.5", "stale"])
+def test_connections_that_the_server_closes_between_requests_cost_no_label(
+    label: Label, critic_server: StartServer, faultless: object, fault: str
+) -> None:
+    # A question that was sent in the moment when the server hung up has not arrived.
+    run = label(critic_server(faults=[fault]), "--concurrency", 2, counted=False)
+    assert (run.code, run.labels, label.stored()) == (0, faultless, QUESTIONS), run.err
+
+
+def test_answers_that_take_ten_times_as_long_from_the_middle_on_change_no_label(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
+    server = critic_server(faults=["latency:0.02", "jitter:0.02"], slower_after=4, slower_by=10)
+    run = label(server, "--concurrency", 4)
+    assert (run.code, run.labels, run.requests) == (0, faultless, QUESTIONS), run.err
+
+
+def test_an_endpoint_that_goes_away_and_comes_back_is_waited_for_and_every_pair_is_labelled(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
+    server = critic_server(faults=["latency:0.05"], down_after=4, down_for=2)
+    run = label(server, "--concurrency", 2, "--retries", 0, counted=False)
+    # What was on its way when the connections were reset has used its only attempt; the refused ones have not.
+    assert run.code in {0, 1}, run.err
+    assert {row["status"] for row in run.rest} <= {"failed"}
+    assert all("connection" in row["reason"] for row in run.rest)
+    again = label(server, counted=False)
+    assert (again.code, again.labels) == (0, faultless), again.err
+
+
+def test_with_the_usual_retries_nobody_notices_that_the_endpoint_was_away(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
+    server = critic_server(faults=["latency:0.05"], down_after=4, down_for=2)
+    run = label(server, "--concurrency", 2, counted=False)
+    assert (run.code, run.labels, run.statuses) == (0, faultless, {}), run.err
+    assert label.stored() == QUESTIONS
+
+
+def test_an_endpoint_that_goes_for_good_leaves_what_was_labelled_and_the_same_command_goes_on(
+    label: Label, critic_server: StartServer, faultless: list[object]
+) -> None:
+    server = critic_server(faults=["latency:0.05"], down_after=4)
+    run = label(server, "--concurrency", 2, "--patience", "1s", counted=False)
+    assert run.code == 5, run.err
+    assert "nobody answers" in run.err
+    assert set(run.labels) < set(faultless)
+    assert set(run.statuses) <= {"unasked", "failed"}
+    assert len(run.labels) + len(run.rest) == len(PAIRS)
+    kept = label.stored()
+    assert 0 < kept <= 4
+    port = urlsplit(server.url).port
+    assert port is not None
+    server.stop()
+    again = label(critic_server(port=port))
+    assert (again.code, again.labels, again.requests) == (0, faultless, QUESTIONS - kept), again.err
+
+
+@pytest.mark.parametrize("fault", ["redirect:", "redirect:0.5:"])
+def test_a_redirect_is_not_followed_and_the_key_stays_where_it_was_sent(
+    label: Label, aifeedback: Command, critic_server: StartServer, fault: str
+) -> None:
+    other = critic_server()
+    server = critic_server(faults=[f"{fault}{other.url}/chat/completions"])
+    key = {"MY_KEY": "sk-0123456789"}
+    ended = aifeedback(
+        "label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "--api-key-env", "MY_KEY",
+        "-o", "out.jsonl", "--retries", 1, env=key,
+    )  # fmt: skip
+    assert ended.code != 0
+    assert "redirect" in ended.err
+    assert key["MY_KEY"] not in ended.err
+    assert server.stats()["authorization"] == {key_mark("Bearer sk-0123456789"): server.stats()["requests"]}
+    assert (other.stats()["requests"], other.stats()["authorization"]) == (0, {})
+
+
+def test_half_an_answer_that_reads_like_a_whole_one_is_no_label(
+    label: Label, critic_server: StartServer, tmp_path: Path
+) -> None:
+    # The first half of what is streamed already holds a verdict; the second takes it back.
+    content = "[[A]]" + " and then again, who knows." * 20 + "[[B]]"
+    (tmp_path / "script.jsonl").write_text(json.dumps({"match": "", "content": content}) + "\n")
+    server = critic_server(script=tmp_path / "script.jsonl", faults=["cut-stream"])
+    run = label(server, "--retries", 0, "--template", "tags")
+    assert (run.labels, run.statuses) == ([], {"failed": len(PAIRS)})

@@ -18,7 +18,7 @@ import pytest
 from yarl import URL
 
 from aifeedback.critics.endpoint import EndpointCritic
-from aifeedback.endpoints import http
+from aifeedback.endpoints import http, mishaps
 from aifeedback.endpoints.address import EndpointSettings, resolve
 from aifeedback.endpoints.chat import ChatParameters
 from aifeedback.endpoints.features import Features
@@ -91,16 +91,27 @@ async def test_the_whole_body_arrives(wire: bytes, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("wire", "says"),
     [
-        (b"", "lost"),
+        (b"", "closed without an answer. Should --base-url begin with https"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "read"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhal", "read"),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "Invalid header token$"),
         (reply(gzip.compress(b"hello " * 99)[:-9], "Content-Encoding: gzip"), "breaks off"),
         (reply(b"no gzip at all", "Content-Encoding: gzip"), "compressed answer is broken"),
         (reply(b"hello", "Content-Encoding: br"), "'br'"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "."),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "."),
     ],
-    ids=["nothing", "half a body", "half a chunk", "half a gzip", "no gzip", "brotli", "no HTTP", "huge header"],
+    ids=[
+        "nothing",
+        "half a body",
+        "half a chunk",
+        "no colon",
+        "half a gzip",
+        "no gzip",
+        "brotli",
+        "no HTTP",
+        "huge header",
+    ],
 )
 async def test_what_breaks_on_the_way_is_one_attempt(wire: bytes, says: str) -> None:
     async with serving(wire) as (url, _):
@@ -139,10 +150,38 @@ async def test_an_endpoint_that_is_not_there_is_away() -> None:
         await post("http://no-such-host.invalid/v1")
 
 
-async def test_plain_http_where_tls_is_expected_is_away() -> None:
+async def test_who_speaks_no_tls_never_will() -> None:
+    answer = b"SSH-2.0-OpenSSH_9.6\r\n" * 10
+
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(CriticGone, match="no TLS is spoken"):
+            await post(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+
+async def test_a_handshake_that_breaks_off_may_succeed_the_next_time() -> None:
     async with serving(reply(b"hello")) as (url, _):
         with pytest.raises((Away, Hiccup)):
             await post(url.replace("http:", "https:"), timeout_s=0.3)
+
+
+async def test_no_error_shows_what_was_received_or_the_address() -> None:
+    secret = b"sk-0123456789"
+    for wire in (
+        b"HTTP/1.1 200 OK\r\n" + secret + b"\r\n\r\n", secret + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: " + secret + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + secret * 9999 + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + secret,
+    ):  # fmt: skip
+        async with serving(wire) as (url, _):
+            with pytest.raises(Hiccup) as caught:
+                await post(f"{url}?key=sk-0123456789")
+        assert "sk-" not in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 async def test_headers_of_the_users_own_take_the_place_of_ours() -> None:
@@ -384,4 +423,4 @@ def test_a_proxy_that_refuses_is_named_without_its_password() -> None:
     refused = aiohttp.ClientHttpProxyError(
         cast("Any", request), (), status=407, message="Proxy Authentication Required"
     )
-    assert str(http._named(refused)) == "the proxy refuses: 407 Proxy Authentication Required"
+    assert str(mishaps.named(refused)) == "the proxy refuses: 407 Proxy Authentication Required"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from aifeedback.endpoints import streams
 from aifeedback.endpoints.features import RUNGS, Features
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps, loads, scrub
@@ -104,9 +105,11 @@ def read_reply(payload: bytes, rung: str) -> Reply:
     """The reply in a 200's body. Raises Hiccup where it is none, or what an error object inside it means."""
     data = _object(payload)
     if data is None:
+        data = streams.completion(payload)
+    if data is None:
         raise Hiccup(f"the endpoint's answer is no JSON object but {_glimpse(payload)}")
     if data.get("error"):  # also beside choices: what stands there is then a piece of an answer
-        raise meaning(read_refusal(200, payload))
+        raise meaning(read_refusal(200, dumps(data)))
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise Hiccup(f"the endpoint's answer has no choices but {_glimpse(payload)}")
@@ -181,6 +184,7 @@ _FILTER = re.compile(
     r"content[_ ]filter|content management policy|content_policy|safety|moderation|flagged|responsible ?ai",
     re.IGNORECASE,
 )
+_TLS_WANTED = re.compile(r"http request.{0,20} to (an? )?https", re.IGNORECASE)
 _SOON = re.compile(r"(?:retry|try again) (?:in|after) (\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
 _TOO_BIG = re.compile(r"request too large", re.IGNORECASE)
 _NO_MODEL = re.compile(
@@ -196,6 +200,8 @@ def meaning(refusal: Refusal) -> AifeedbackError:
     if status == 407:
         return CriticGone("the proxy refuses its credentials (407). Set the proxy's variable anew.")
     said = f"{status}: {' '.join(refusal.message.split())[:300]}"
+    if status == 400 and _TLS_WANTED.search(text):
+        return CriticGone(f"the endpoint speaks TLS ({said}). Name it with https:// in --base-url.")
     if (status in {400, 413, 429} and _TOO_BIG.search(text)) or (status in {200, 500} and _CONTEXT.search(text)):
         # A single request above the limit a minute is never let through; some servers call a full context a 500.
         return GiveUp(f"too long for the critic ({said})", status=Status.TOO_LONG)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import ssl
 import zlib
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,7 +15,8 @@ from aiohttp.connector import AddrInfoType
 from yarl import URL
 
 from aifeedback import __version__
-from aifeedback.errors import Away, Hiccup, SettingsError
+from aifeedback.endpoints import mishaps
+from aifeedback.errors import Away, CriticGone, Hiccup, SettingsError
 
 MAX_BODY = 32 * 1024 * 1024
 _LONGEST_URL = 65_536
@@ -59,6 +58,7 @@ class Http:
         }
         self._headers = ours | {name.lower(): value for name, value in headers.items()}
         self._connections = connections
+        self._spoken = False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -84,7 +84,10 @@ class Http:
             await self._session.close()
 
     async def post(self, content: bytes, timeout_s: float) -> HttpResponse:
-        """The whole of one request within `timeout_s`. Raises Away or Hiccup; redirects are not followed."""
+        """The whole of one request within `timeout_s`. Redirects are not followed.
+
+        Raises Away, Hiccup, and CriticGone where the two sides will never understand each other.
+        """
         assert self._session is not None, "used outside its context"
         try:
             async with (
@@ -96,8 +99,16 @@ class Http:
             raise Hiccup(f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             # Its own traceback may hold the URL, and that a key.
-            raise _named(error) from None
+            raise self._named(error) from None
+        self._spoken = True
         return HttpResponse(response.status, response.headers, body)
+
+    def _named(self, error: BaseException) -> Away | CriticGone | Hiccup:
+        """Which of our errors a failed request is; the first one may have a cause that a later one can't have."""
+        named = mishaps.named(error)
+        if isinstance(error, aiohttp.ServerDisconnectedError) and not self._spoken and self._url.scheme == "http":
+            return Hiccup(f"{named}. Should --base-url begin with https://?")
+        return named
 
 
 def _socket(address: AddrInfoType) -> socket.socket:
@@ -137,27 +148,6 @@ def _inflater(encoding: str) -> zlib._Decompress | None:
     if known in {"gzip", "x-gzip", "deflate"}:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     raise Hiccup(f"the endpoint's answer is encoded as {encoding!r}, which nobody asked for")
-
-
-def _named(error: BaseException) -> Away | Hiccup:
-    """Which of our errors a failed request is."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
-        return Away(f"TLS failed: {text}")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Away(f"the host is unknown: {text}")
-    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own text holds the proxy's URL, and that a password
-        return Away(f"the proxy refuses: {error.status} {error.message}")
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return Away(f"the proxy does not answer: {text}")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return Away(f"nobody answers: {os.strerror(number) if number else text}")
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError | aiohttp.ClientOSError):
-        return Hiccup(f"the connection was lost: {text}")
-    if isinstance(error, zlib.error):
-        return Hiccup(f"the endpoint's compressed answer is broken: {text}")
-    return Hiccup(f"the answer could not be read: {text}")
 
 
 def _proxy(url: URL) -> str | None:

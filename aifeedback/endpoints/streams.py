@@ -1,0 +1,65 @@
+"""A reply that came as a stream, though nobody asked for one, put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from aifeedback.errors import Hiccup
+
+_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+
+
+def completion(payload: bytes) -> dict[str, object] | None:
+    """The chat completion that the events amount to, or the error among them; None where `payload` is no stream.
+
+    Raises Hiccup where the stream ends before the answer does: half an answer may look like a whole one.
+    """
+    if not payload.lstrip().startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
+        return None
+    whole: dict[str, object] = {}
+    texts = dict.fromkeys(_TEXTS, "")
+    finish_reason: object = None
+    ended = False
+    for data in _events(payload):
+        if data.strip() == b"[DONE]":
+            ended = True
+            break
+        chunk = _object(data)
+        if chunk.get("error"):
+            return chunk
+        whole |= {name: value for name, value in chunk.items() if value and name != "choices"}
+        choice = _first(chunk.get("choices"))
+        finish_reason = choice.get("finish_reason") or finish_reason
+        piece = choice.get("delta") or choice.get("message")
+        if isinstance(piece, dict):
+            for name in _TEXTS:
+                texts[name] += piece[name] if isinstance(piece.get(name), str) else ""
+    if not ended and not finish_reason:
+        raise Hiccup("the endpoint streams its answer, which it was not asked to, and breaks off")
+    return {**whole, "choices": [{"index": 0, "message": texts, "finish_reason": finish_reason or "stop"}]}
+
+
+def _events(payload: bytes) -> Iterator[bytes]:
+    """The data of each event; comments and other fields are left out."""
+    lines: list[bytes] = []
+    for line in (*payload.replace(b"\r\n", b"\n").split(b"\n"), b""):
+        if line.startswith(b"data:"):
+            lines.append(line.removeprefix(b"data:").removeprefix(b" "))
+        elif not line and lines:
+            yield b"\n".join(lines)
+            lines = []
+
+
+def _object(data: bytes) -> dict[str, object]:
+    try:
+        value: object = orjson.loads(data)
+    except ValueError as error:
+        raise Hiccup("the endpoint streams its answer, which it was not asked to, and one event is no JSON") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _first(choices: object) -> dict[str, object]:
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
