@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -13,32 +11,41 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import orjson
 
+from aifeedback import salvage
 from aifeedback.errors import StoreError
 from aifeedback.jsontext import dumps, loads
 from aifeedback.keys import Asked, Key
 from aifeedback.records import Reply, Usage
+from aifeedback.store_file import (
+    NotOursError,
+    connect,
+    connect_damaged,
+    identity,
+    in_turn,
+    is_damage,
+    remove,
+    set_aside,
+)
+
+T = TypeVar("T")
 
 # Below that, setting the compressor up costs more time than it saves room.
 _WORTH_COMPRESSING = 1024
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "Make room",
+    sqlite3.SQLITE_READONLY: "Make it writable",
+    sqlite3.SQLITE_BUSY: "Another program keeps it to itself: wait for that",
+}
 _ELSEWHERE = "Choose another place with --store, or use --no-store."
 _FEW, _BLOCK = 16, 256
 _FIND = {
     length: f"SELECT key, body FROM replies WHERE key IN ({','.join('?' * length)})"  # noqa: S608 - only question marks
     for length in (_FEW, _BLOCK)
 }
-_APPLICATION_ID = 0x61696662  # "aifb"
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE asked (id INTEGER PRIMARY KEY, facets TEXT NOT NULL UNIQUE);
-CREATE TABLE replies (
-    key BLOB PRIMARY KEY, asked INTEGER NOT NULL REFERENCES asked, messages BLOB NOT NULL, pair BLOB NOT NULL,
-    sample INTEGER NOT NULL, stored REAL NOT NULL, body BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE learnt (endpoint TEXT NOT NULL, model TEXT NOT NULL, features TEXT NOT NULL, PRIMARY KEY (endpoint, model));
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +64,44 @@ class Store:
     """One SQLite file in WAL mode that several processes may share; every method may be called from any thread.
 
     Raises StoreError where the file can't be opened or written. A file that is no store of this version is set aside
-    under another name, and `note` is told; without `begin` that is a StoreError too, and the file stays as it is.
+    under another name, and `note` is told; so is one that turns out to be damaged, and what can be read of it goes on
+    in a new one. Without `begin` both are a StoreError, and the file stays as it is.
     """
 
     def __init__(self, path: Path | None, *, note: Callable[[str], None] = lambda _: None, begin: bool = True) -> None:
-        self._temporary = None if path else tempfile.TemporaryDirectory(prefix="aifeedback-")
-        self.path = path or Path(self._temporary.name if self._temporary else ".") / "replies.sqlite"
+        self._note = note
+        self._begin = begin
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         try:
+            if path is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="aifeedback-")
+            self.path = path or Path(self._temporary.name if self._temporary else "") / "replies.sqlite"
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _in_turn(self.path.parent):
-                self._connection = self._open_or_begin(note) if begin else self._open()
+            with in_turn(self.path.parent):
+                self._connection = self._open()
         except OSError as error:
-            raise StoreError(f"{self.path.parent}: {error.strerror}. {_ELSEWHERE}") from error
-        except _NotOursError as error:
+            where = path.parent if path else "a temporary folder for the replies"
+            raise StoreError(f"{where}: {error.strerror}. {_ELSEWHERE}") from error
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}. {_remedy(error)}, or choose another --store.") from error
+        except NotOursError as error:
             raise StoreError(f"{self.path} {error}. Name another file with --store.") from error
-
-    def _open_or_begin(self, note: Callable[[str], None]) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except _NotOursError as error:
-            aside = _set_aside(self.path)
-            note(f"{self.path} {error}; it was set aside as {aside.name} and a new store was begun.")
-            return self._open()
 
     def _open(self) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}. {_ELSEWHERE}") from error
-        try:
-            _prepare(connection)
-        except sqlite3.OperationalError as error:
-            connection.close()
-            raise StoreError(f"{self.path}: {error}. {_ELSEWHERE}") from error
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise _NotOursError(f"is no usable store ({error})") from error
-        except _NotOursError:
-            connection.close()
-            raise
+            connection = connect(self.path)
+        except NotOursError as error:
+            if not self._begin:
+                raise
+            kept = 0
+            aside = set_aside(self.path)
+            connection = connect(self.path)
+            with contextlib.suppress(NotOursError, sqlite3.Error), contextlib.closing(connect_damaged(aside)) as old:
+                kept = salvage.copy(old, connection)
+            kept_too = f" with the {kept} replies that could be read" if kept else ""
+            self._note(f"{self.path} {error}; it was set aside as {aside.name} and a new store was begun{kept_too}.")
+        self._identity = identity(self.path)
         return connection
 
     def close(self) -> None:
@@ -106,17 +111,88 @@ class Store:
         if self._temporary:
             self._temporary.cleanup()
 
-    @contextlib.contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` gives; a second time where the file is damaged and the store goes on in a new one."""
         with self._lock:
             try:
-                yield self._connection
+                try:
+                    return self._rolled_back(work)
+                except sqlite3.DatabaseError as error:
+                    if not is_damage(error) or not self._begin:
+                        raise
+                    self._go_on_in_a_new_file(f"is damaged ({error})")
+                    return self._rolled_back(work)
             except sqlite3.Error as error:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.rollback()
                 raise StoreError(
-                    f"{self.path}: {error}. What was committed is kept. Mend this and run the same command again, or choose another --store."
+                    f"{self.path}: {error}. What was committed is kept. {_remedy(error)} and run the same command again, or choose another --store."
                 ) from error
+
+    def _fetched(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        return self._do(lambda connection: connection.execute(query, values).fetchall())
+
+    def _rolled_back(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._connection)
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.rollback()
+            raise
+
+    def _stay(self) -> None:
+        """Where the file was removed under our feet, all that it held goes into a new one at its place.
+
+        SQLite would write on into a file without a name, and every reply would be gone with the process.
+        """
+        with self._lock:
+            if self._begin and identity(self.path) != self._identity:
+                try:
+                    self._go_on_in_a_new_file("was removed during the run")
+                except sqlite3.Error as error:
+                    raise StoreError(
+                        f"{self.path} was removed, and can't be begun anew: {error}. {_ELSEWHERE}"
+                    ) from error
+
+    def _go_on_in_a_new_file(self, why: str) -> None:
+        """Copy what can be read into a new file, set the old one aside, and use the new one from now on."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with in_turn(self.path.parent):
+                if identity(self.path) in {None, self._identity}:
+                    count, aside = self._replaced()
+                else:  # another process has begun one in the meantime
+                    count, aside = self._copied(self.path), ""
+                old, self._connection = self._connection, self._open()
+        except NotOursError as error:
+            raise StoreError(f"{self.path} {why}, and what is there now {error}. {_ELSEWHERE}") from error
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} {why}, and no new one can be begun: {error.strerror}. {_ELSEWHERE}"
+            ) from error
+        with contextlib.suppress(sqlite3.Error):
+            old.close()
+        kept = f"it was set aside as {aside}, and " if aside else ""
+        self._note(f"{self.path} {why}; {kept}the {count} replies that could be read are in a new store at its place.")
+
+    def _replaced(self) -> tuple[int, str]:
+        """Put a copy of what can be read in the place of the file; how many replies, and where the old one is now."""
+        # Not a name is changed before the copy is whole: a disk that is full leaves all as it was.
+        fresh = self.path.with_name(f"{self.path.name}.anew")
+        remove(fresh)
+        try:
+            count = self._copied(fresh)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                remove(fresh)
+            raise
+        aside = set_aside(self.path).name if self.path.exists() else ""
+        # Of a file that is gone the journals may be left: they must not be taken for the new one's.
+        remove(self.path)
+        fresh.rename(self.path)
+        return count, aside
+
+    def _copied(self, path: Path) -> int:
+        with contextlib.closing(connect(path)) as fresh:
+            return salvage.copy(self._connection, fresh)
 
     def find(self, keys: Sequence[Key]) -> dict[bytes, Reply]:
         """The stored replies among `keys`, by digest."""
@@ -125,8 +201,7 @@ class Store:
             block: list[bytes | None] = [key.digest for key in keys[start : start + _BLOCK]]
             # Filled up to one of two lengths: SQLite keeps each statement that it prepared, and a long one takes room.
             length = _BLOCK if len(block) > _FEW else _FEW
-            with self._using() as connection:
-                rows = connection.execute(_FIND[length], block + [None] * (length - len(block))).fetchall()
+            rows = self._fetched(_FIND[length], block + [None] * (length - len(block)))
             for digest, body in rows:
                 with contextlib.suppress(zlib.error, ValueError, TypeError):  # damaged: it is asked for again
                     found[digest] = _unpack(body)
@@ -141,7 +216,9 @@ class Store:
                 texts[id(asked)] = asked.facets()
             packed.append((key, texts[id(asked)], _pack(reply)))
         now = time.time()
-        with self._using() as connection:
+        self._stay()
+
+        def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
             # Not remembered any longer than this: another process may prune in between.
             numbers = {facets: _number(connection, facets) for facets in {facets for _, facets, _ in packed}}
@@ -154,103 +231,54 @@ class Store:
             )
             connection.execute("COMMIT")
 
+        self._do(write)
+
     def learnt(self, endpoint: str, model: str) -> Mapping[str, object]:
         """What earlier runs learnt about an endpoint's features; empty where nothing is known."""
-        with self._using() as connection:
-            row = connection.execute(
-                "SELECT features FROM learnt WHERE endpoint = ? AND model = ?", (endpoint, model)
-            ).fetchone()
-        return dict(orjson.loads(row[0])) if row else {}
+        query = "SELECT features FROM learnt WHERE endpoint = ? AND model = ?"
+        rows = self._fetched(query, (endpoint, model))
+        return dict(orjson.loads(rows[0][0])) if rows else {}
 
     def learn(self, endpoint: str, model: str, features: Mapping[str, object]) -> None:
         """Keep what was learnt about an endpoint's features."""
-        with self._using() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO learnt VALUES (?, ?, ?)", (endpoint, model, orjson.dumps(features).decode())
-            )
+        values = (endpoint, model, orjson.dumps(features).decode())
+        self._do(lambda connection: connection.execute("INSERT OR REPLACE INTO learnt VALUES (?, ?, ?)", values))
 
     def forget(self, model: str) -> None:
         """Drop what was learnt about a model, at all endpoints."""
-        with self._using() as connection:
-            connection.execute("DELETE FROM learnt WHERE model = ?", (model,))
+        self._do(lambda connection: connection.execute("DELETE FROM learnt WHERE model = ?", (model,)))
 
     def rows(self) -> Iterator[Row]:
         """Every stored reply's facets, without the reply."""
-        with self._using() as connection:
-            rows = connection.execute(
-                "SELECT key, facets, messages, pair, sample, stored FROM replies JOIN asked ON asked.id = replies.asked"
-            ).fetchall()
+        query = "SELECT key, facets, messages, pair, sample, stored FROM replies JOIN asked ON asked.id = replies.asked"
+        rows = self._fetched(query)
         facets: dict[str, Mapping[str, object]] = {text: orjson.loads(text) for text in {row[1] for row in rows}}
         for key, text, messages, pair, sample, stored in rows:
             yield Row(key, facets[text], messages, pair, sample, stored)
 
     def delete(self, digests: Sequence[bytes]) -> None:
         """Remove replies and give the room back."""
-        with self._using() as connection:
+
+        def remove_all(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("DELETE FROM replies WHERE key = ?", [(digest,) for digest in digests])
             connection.execute("DELETE FROM asked WHERE id NOT IN (SELECT DISTINCT asked FROM replies)")
             connection.execute("COMMIT")
             connection.execute("VACUUM")
 
-
-class _NotOursError(Exception):
-    """The file is there, but it is not a store of this version."""
+        self._do(remove_all)
 
 
-@contextlib.contextmanager
-def _in_turn(folder: Path) -> Iterator[None]:
-    """Processes that open stores in `folder` do so one after the other: two can't make or move a file at once."""
-    with contextlib.ExitStack() as stack:
-        if sys.platform != "win32":
-            import fcntl
-
-            with contextlib.suppress(OSError):  # a folder that can't be listed, a file system without locks
-                descriptor = os.open(folder, os.O_RDONLY)
-                stack.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make a new file a store, or see that an old one is one."""
-    connection.execute("PRAGMA busy_timeout = 60000")
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    application, version = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-    )
-    if tables and application != _APPLICATION_ID:
-        raise _NotOursError("is a SQLite file of something else")
-    if tables and version != _VERSION:
-        raise _NotOursError(f"is a store of version {version}, this program writes version {_VERSION}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    if not tables:
-        connection.execute("BEGIN IMMEDIATE")
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            for statement in _SCHEMA.split(";")[:-1]:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("COMMIT")
+def _remedy(error: sqlite3.Error) -> str:
+    """What to do about what SQLite says, without a full stop."""
+    if is_damage(error):
+        return "Move the file away"
+    return _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "Mend this")
 
 
 def _number(connection: sqlite3.Connection, facets: str) -> int:
     connection.execute("INSERT OR IGNORE INTO asked (facets) VALUES (?)", (facets,))
     return int(connection.execute("SELECT id FROM asked WHERE facets = ?", (facets,)).fetchone()[0])
-
-
-def _set_aside(path: Path) -> Path:
-    """Move a file that is no store, and its journals, to the first free name beside it."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
-        number += 1
-    path.rename(aside)
-    for suffix in ("-journal", "-wal", "-shm"):
-        journal = path.with_name(path.name + suffix)
-        if journal.exists():
-            journal.rename(aside.with_name(aside.name + suffix))
-    return aside
 
 
 def _pack(reply: Reply) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -355,16 +356,134 @@ def use(store: Store, how: str) -> None:
         list(store.rows())
 
 
-@pytest.mark.parametrize("how", ["find", "put", "rows"])
-def test_a_store_that_is_damaged_deep_inside_is_an_error_of_one_line(path: Path, how: str):
+def damage(path: Path, first: int, last: int) -> None:
+    """Make garbage of some pages, the first being page 0."""
+    content = bytearray(path.read_bytes())
+    content[first * 4096 : last * 4096] = b"\xff" * (len(content[first * 4096 : last * 4096]))
+    path.write_bytes(content)
+
+
+def filled(path: Path, count: int) -> list[Key]:
+    keys = [key_of(str(number)) for number in range(count)]
     with closing(Store(path)) as store:
-        store.put([(key_of(str(number)), ASKED, REPLY) for number in range(500)])
+        store.put([(key, ASKED, REPLY) for key in keys])
+        store.learn("http://here", "m", {"rung": "text"})
+    return keys
+
+
+@pytest.mark.parametrize("how", ["find", "put", "rows"])
+def test_a_store_of_which_nothing_can_be_read_is_set_aside_and_used_on(path: Path, how: str):
+    filled(path, 500)
+    damage(path, 2, 10_000)
     content = path.read_bytes()
-    path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
-    with closing(Store(path)) as store, pytest.raises(StoreError, match="run the same command again") as caught:
+    notes: list[str] = []
+    with closing(Store(path, note=notes.append)) as store:
         use(store, how)
+        store.put([(key_of("new"), ASKED, REPLY)])
+        assert store.find([key_of("new")])
+    (note,) = notes
+    assert "is damaged (database disk image is malformed); it was set aside as replies.sqlite.aside-1" in note
+    assert path.with_name("replies.sqlite.aside-1").read_bytes()[8192:] == content[8192:]
+    assert not list(path.parent.glob("*.anew*"))
+
+
+@pytest.mark.parametrize(("first", "last"), [(20, 21), (20, 25), (40, 41), (7, 8)])
+def test_only_what_lies_in_damaged_pages_is_lost(path: Path, first: int, last: int):
+    keys = filled(path, 3000)
+    pages = path.stat().st_size // 4096
+    damage(path, first, last)
+    notes: list[str] = []
+    with closing(Store(path, note=notes.append)) as store:
+        found = store.find(keys)
+        assert all(reply == REPLY for reply in found.values())
+        assert len(found) >= 3000 * (1 - 3 * (last - first) / pages)
+        assert len(found) < 3000
+        assert f"the {len(found)} replies that could be read" in notes[0]
+        rows = list(store.rows())
+        assert len(rows) == len(found)
+        assert {row.facets["model"] for row in rows} == {"m-1"}
+        assert store.learnt("http://here", "m") == {"rung": "text"}
+    assert len(notes) == 1
+
+
+def test_who_only_wants_to_look_leaves_a_damaged_store_as_it_is(path: Path):
+    filled(path, 500)
+    damage(path, 2, 10_000)
+    content = path.read_bytes()
+    with closing(Store(path, begin=False)) as store, pytest.raises(StoreError, match="Move the file away") as caught:
+        list(store.rows())
     assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
+    assert path.read_bytes()[8192:] == content[8192:]
+    assert not list(path.parent.glob("*aside*"))
+
+
+def test_a_damaged_store_whose_copy_finds_no_room_stays_in_its_place(path: Path):
+    filled(path, 3000)
+    damage(path, 20, 21)
+    content = path.read_bytes()
+    process = python(
+        """
+import resource
+with closing(Store(path)) as store:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    try:
+        store.find([key_of(str(number)) for number in range(3000)])
+    except StoreError as error:
+        print(error)
+""",
+        path,
+    )
+    said, _ = process.communicate(timeout=60)
+    assert "run the same command again" in said
+    assert len(said.splitlines()) == 1
+    assert path.read_bytes()[8192:] == content[8192:]
+    assert not [file.name for file in path.parent.iterdir() if "aside" in file.name or "anew" in file.name]
+
+
+def test_a_removed_store_is_begun_anew_with_all_that_it_held(path: Path):
+    notes: list[str] = []
+    with closing(Store(path, note=notes.append)) as store, closing(Store(path)) as other:
+        store.put([(key_of("x"), ASKED, REPLY)])
+        shutil.rmtree(path.parent)
+        store.put([(key_of("y"), ASKED, REPLY)])
+        other.put([(key_of("z"), ASKED, REPLY)])
+        assert len(store.find([key_of("x"), key_of("y"), key_of("z")])) == 3
+    (note,) = notes
+    assert "was removed during the run; the 1 replies that could be read are in a new store at its place" in note
+    with closing(Store(path, note=pytest.fail)) as store:
+        assert len(store.find([key_of("x"), key_of("y"), key_of("z")])) == 3
+
+
+def test_something_else_in_the_place_of_a_removed_store_is_left_alone(path: Path):
+    with closing(Store(path)) as store:
+        store.put([(key_of("x"), ASKED, REPLY)])
+        path.unlink()
+        path.write_text("dear diary\n" * 1000)
+        with pytest.raises(StoreError, match="what is there now is no usable store"):
+            store.put([(key_of("y"), ASKED, REPLY)])
+    assert path.read_text() == "dear diary\n" * 1000
+
+
+def test_a_store_that_stays_locked_is_an_error_of_one_line_and_nothing_is_lost_of_it(path: Path):
+    with closing(Store(path)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        store.put([(key_of("x"), ASKED, REPLY)])
+        other.execute("BEGIN IMMEDIATE")
+        store._connection.execute("PRAGMA busy_timeout = 10")
+        with pytest.raises(StoreError, match="Another program keeps it to itself") as caught:
+            store.put([(key_of("y"), ASKED, REPLY)])
+        assert "\n" not in str(caught.value)
+        other.execute("ROLLBACK")
+        store.put([(key_of("y"), ASKED, REPLY)])
+        assert len(store.find([key_of("x"), key_of("y")])) == 2
+
+
+def test_a_temporary_store_without_a_temporary_folder_is_an_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StoreError, match="temporary folder") as caught:
+        Store(None)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("how", ["find", "put", "rows"])
