@@ -266,19 +266,24 @@ class _Outputs:
             self._note(text)
 
     async def end(self, summary: Mapping[str, object], *, through: bool) -> None:
-        """Let everything be seen; labels that wait before a pipe only if they may go `through`."""
+        """Let everything be seen or, where one of the outputs can't be written, nothing.
+
+        Labels that wait before a pipe go out only if they may go `through`.
+        """
+        if self._summary is not None:
+            self._summary.write([orjson.dumps(summary, option=orjson.OPT_INDENT_2)])
+        for output in self._opened:
+            output.settle()
         try:
             if self._held is not None and through:
                 # In a thread: while a reader takes its time, a signal must still be heard.
                 await asyncio.to_thread(self._held.release)
         except BrokenPipeError:
-            self._finish(summary)  # the reader has seen enough, and the run is complete: so are its files
+            self._finish()  # the reader has seen enough, and the run is complete: so are its files
             raise
-        self._finish(summary)
+        self._finish()
 
-    def _finish(self, summary: Mapping[str, object]) -> None:
-        if self._summary is not None:
-            self._summary.write([orjson.dumps(summary, option=orjson.OPT_INDENT_2)])
+    def _finish(self) -> None:
         for output in self._opened:
             output.finish()
         self._opened.clear()

@@ -72,7 +72,8 @@ class Ordered:
             taken.append(row)
             self._next += 1
         if self._file is not None and self._file_end and not self._on_disk:
-            self._file.truncate(0)
+            with _disk():  # it may write first what it still holds back
+                self._file.truncate(0)
             self._file_end = 0
         return taken
 

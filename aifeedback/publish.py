@@ -21,6 +21,7 @@ STDOUT = "-"
 _GZIP_FORMAT = zlib.MAX_WBITS | 16
 _HELD_IN_MEMORY = 16 * 1024 * 1024
 _AT_ONCE = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Output(Protocol):
@@ -30,8 +31,12 @@ class Output(Protocol):
         """Write lines, each without its newline."""
         ...
 
+    def settle(self) -> None:
+        """All lines are written: whatever can still fail fails here, and only letting them be seen is left."""
+        ...
+
     def finish(self) -> None:
-        """All lines are written: let them be seen."""
+        """Let what is settled be seen."""
         ...
 
     def discard(self) -> None:
@@ -107,6 +112,9 @@ class PipeOutput:
                 if any(event & select.POLLERR for _, event in poll.poll(0)):
                     raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
+    def settle(self) -> None:
+        """What was written has gone out."""
+
     def finish(self) -> None:
         """Nothing is held back."""
         if self._ours:
@@ -147,6 +155,9 @@ class HeldOutput:
         except OSError as error:
             raise _unholdable(error) from error
 
+    def settle(self) -> None:
+        """Whether any of it goes out is decided by `release`."""
+
     def finish(self) -> None:
         """Drop what was not released."""
         with contextlib.suppress(OSError):
@@ -168,6 +179,7 @@ class FileOutput:
     def __init__(self, target: Path) -> None:
         # Compressed without a date or a name: the same lines are the same bytes.
         self._gzip = zlib.compressobj(6, zlib.DEFLATED, _GZIP_FORMAT) if target.suffix == ".gz" else None
+        self._settled = False
         self._target = Path(os.path.realpath(target))
         self._partial = self._target.with_name(f".{self._target.name}.partial")
         try:
@@ -182,11 +194,16 @@ class FileOutput:
                 stream.close()
                 raise OutputError(f"{self._target} is being written by another run. Wait for it, or choose another -o.")
             # The run that held the lock may have renamed the file away in between.
-            with contextlib.suppress(OSError):
-                if os.fstat(stream.fileno()).st_ino == self._partial.stat().st_ino:
-                    stream.truncate(0)
-                    return stream
+            if self._is_in_place(stream):
+                stream.truncate(0)
+                return stream
             stream.close()
+
+    def _is_in_place(self, stream: BinaryIO) -> bool:
+        try:
+            return os.fstat(stream.fileno()).st_ino == self._partial.stat().st_ino
+        except OSError:
+            return False
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines."""
@@ -196,13 +213,31 @@ class FileOutput:
         except OSError as error:
             raise _unwritable(str(self._target), error) from error
 
-    def finish(self) -> None:
-        """Put the file in its place. What can't be finished is removed."""
+    def settle(self) -> None:
+        """Bring every byte to the disk. What can't be brought there is removed."""
+        if self._settled:
+            return
         try:
             if self._gzip is not None:
                 self._stream.write(self._gzip.flush())
             self._stream.flush()
             os.fsync(self._stream.fileno())
+            lost = not self._is_in_place(self._stream)
+        except OSError as error:
+            self.discard()
+            raise _unwritable(str(self._target), error) from error
+        if lost:
+            self.discard()
+            raise OutputError(
+                f"{self._target} can't be finished: what was written of it was removed, or its folder. "
+                "Create the folder and run the same command again: no reply is lost."
+            )
+        self._settled = True
+
+    def finish(self) -> None:
+        """Put the file in its place."""
+        self.settle()
+        try:
             self._partial.replace(self._target)
         except OSError as error:
             self.discard()
@@ -240,8 +275,9 @@ def _locked(stream: BinaryIO) -> bool:
 def _unwritable(path: str, error: OSError) -> OutputError:
     if error.errno == errno.ENOENT:
         return OutputError(f"{path} can't be written: its folder is not there. Create it, or choose another place.")
+    advice = "Make room or choose another place" if error.errno in _FULL else "Choose another place"
     return OutputError(
-        f"{path} can't be written: {error.strerror or error}. Make room or choose another place, and run the same command again: no reply is lost."
+        f"{path} can't be written: {error.strerror or error}. {advice}, and run the same command again: no reply is lost."
     )
 
 

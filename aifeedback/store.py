@@ -37,6 +37,7 @@ T = TypeVar("T")
 _WORTH_COMPRESSING = 1024
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "Make room",
+    sqlite3.SQLITE_IOERR: "Make room, if the disk is full",
     sqlite3.SQLITE_READONLY: "Make it writable",
     sqlite3.SQLITE_BUSY: "Another program keeps it to itself: wait for that",
 }

@@ -246,6 +246,18 @@ def pipe_to(taken: list[bytes]) -> tuple[PipeOutput, threading.Thread]:
     return PipeOutput(open(theirs, "wb", buffering=0), "stdout", ours=True), reader
 
 
+def test_a_summary_that_can_not_be_written_lets_no_label_through(aifeedback: Command, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(3))
+    ended = aifeedback(
+        "label", "pairs.jsonl", "--critic", "builtin", "--min-consistency", 0, "--rest", "rest.jsonl", "--summary", "/dev/full"
+    )  # fmt: skip
+    assert (ended.code, ended.out) == (2, "")
+    assert "/dev/full can't be written: No space left on device" in ended.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".aifeedback", "pairs.jsonl"]
+
+
 @pytest.mark.parametrize("in_memory", [1, 10**9], ids=["on disk", "in memory"])
 @pytest.mark.parametrize("released", [True, False], ids=["released", "not released"])
 def test_what_is_held_goes_out_whole_or_not_at_all(in_memory: int, released: bool) -> None:

@@ -196,8 +196,24 @@ def test_a_folder_that_vanishes_is_an_error(tmp_path: Path):
     output.write(LINES)
     with pytest.raises(OutputError) as caught:
         output.finish()
-    one_line(caught, str(folder / "labels.jsonl"), "its folder is not there")
+    one_line(caught, str(folder / "labels.jsonl"), "was removed, or its folder")
     output.discard()
+
+
+@pytest.mark.parametrize("name", ["labels.jsonl", "labels.jsonl.gz"])
+def test_what_is_settled_is_not_seen_yet_and_can_still_be_discarded(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.write_text("old")
+    for ending in ("discard", "finish"):
+        output = open_output(str(path))
+        output.write(LINES)
+        output.settle()
+        output.settle()
+        assert path.read_text() == "old"
+        getattr(output, ending)()
+        assert not partial(path).exists()
+    read = gzip.decompress if name.endswith("gz") else bytes
+    assert read(path.read_bytes()) == b"\n".join([*LINES, b""])
 
 
 @pytest.mark.parametrize(
