@@ -73,6 +73,11 @@ class Asking:
         """Whether any answer came: from a critic, or from the store."""
         return self.spending.from_store > 0 or any(lane.reached for lane in self._lanes)
 
+    @property
+    def uncommitted(self) -> int:
+        """How many replies are not in the store yet."""
+        return len(self._fresh)
+
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start working; `finish` ends it."""
         self._workers = [group.create_task(self._serve(lane)) for lane in self._lanes for _ in range(lane.pace.ceiling)]

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from aifeedback.asking import Asking, Settle
-from aifeedback.errors import AifeedbackError, GiveUp, StopRun, TemplateError
+from aifeedback.errors import GiveUp, StopRun, StoreError, TemplateError
 from aifeedback.keys import Asked
 from aifeedback.lane import Lane
 from aifeedback.reading_ahead import read_ahead
@@ -130,15 +130,23 @@ class Labeling:
                 self._asking.commit_due.set()
                 await publishing
         except BaseExceptionGroup as errors:  # what one of the tasks met is what the caller hears of
-            raise _first(errors) from errors
-        finally:
-            # Whatever ended the run: what was answered has been paid for.
-            with contextlib.suppress(AifeedbackError):
-                await self._asking.commit()
+            first = _first(errors)
+            await self._keep_the_last(first)
+            raise first from errors
+        except BaseException as ended:
+            await self._keep_the_last(ended)
+            raise
         asking = self._asking
         return Outcome(
             asking.spending, [lane.asked for lane in self._lanes], asking.served_by, asking.heard, asking.stopped
         )
+
+    async def _keep_the_last(self, ended: BaseException) -> None:
+        """Whatever ended the run: what was answered has been paid for."""
+        try:
+            await self._asking.commit()
+        except StoreError:
+            ended.add_note(f"the last {self._asking.uncommitted} replies could not be stored, and are asked for again.")
 
     async def _keep_publishing(self, over: asyncio.Event) -> None:
         """Commit replies and then publish what was derived from them, in turn, until the run is over."""

@@ -111,5 +111,5 @@ def _disk() -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"{tempfile.gettempdir()} can't hold what waits to be written: {error.strerror}. Make room there or name "
-            "another folder in TMPDIR, and run the same command again: no reply is lost."
+            "another folder in TMPDIR, and run the same command again: what is stored is not asked again."
         ) from error

@@ -230,7 +230,7 @@ class FileOutput:
             self.discard()
             raise OutputError(
                 f"{self._target} can't be finished: what was written of it was removed, or its folder. "
-                "Create the folder and run the same command again: no reply is lost."
+                "Create the folder and run the same command again: what is stored is not asked again."
             )
         self._settled = True
 
@@ -277,14 +277,14 @@ def _unwritable(path: str, error: OSError) -> OutputError:
         return OutputError(f"{path} can't be written: its folder is not there. Create it, or choose another place.")
     advice = "Make room or choose another place" if error.errno in _FULL else "Choose another place"
     return OutputError(
-        f"{path} can't be written: {error.strerror or error}. {advice}, and run the same command again: no reply is lost."
+        f"{path} can't be written: {error.strerror or error}. {advice}, and run the same command again: what is stored is not asked again."
     )
 
 
 def _unholdable(error: OSError) -> OutputError:
     where = tempfile.tempdir or "a temporary folder"
     return OutputError(
-        f"the labels that wait for the gates can't be kept in {where}: {error.strerror or error}. Set TMPDIR to a folder with room, or name a file with -o, and run the same command again: no reply is lost."
+        f"the labels that wait for the gates can't be kept in {where}: {error.strerror or error}. Set TMPDIR to a folder with room, or name a file with -o, and run the same command again: what is stored is not asked again."
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 
 from aifeedback.testing import StartServer, key_mark
 from aifeedback.testing.server import Server
-from tests.conftest import Command, read_lines, some_pairs, write_lines
+from tests.conftest import Command, clean_environment, read_lines, some_pairs, write_lines
 from tests.test_label_command import STATUSES, adds_up
 
 PAIRS = some_pairs(5)
@@ -87,11 +90,6 @@ def label(aifeedback: Command, tmp_path: Path) -> Label:
 @pytest.fixture(scope="session")
 def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, object, object]]:
     """The labels of a run without faults."""
-    import subprocess
-    import sys
-
-    from tests.conftest import clean_environment
-
     folder = tmp_path_factory.mktemp("faultless")
     write_lines(folder / "pairs.jsonl", PAIRS)
     with Server() as server:
@@ -363,3 +361,17 @@ def test_half_an_answer_that_reads_like_a_whole_one_is_no_label(
     server = critic_server(script=tmp_path / "script.jsonl", faults=["cut-stream"])
     run = label(server, "--retries", 0, "--template", "tags")
     assert (run.labels, run.statuses) == ([], {"failed": len(PAIRS)})
+
+
+def test_fewer_open_files_than_requests_at_a_time_cost_time_and_no_label(
+    label: Label, critic_server: StartServer, tmp_path: Path
+) -> None:
+    if not shutil.which("prlimit"):
+        pytest.skip("prlimit, which makes open files scarce, is not here")
+    server = critic_server(faults=["latency:0.1"])
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(100))
+    ended = subprocess.run(
+        ["prlimit", "--nofile=40", sys.executable, "-m", "aifeedback", "label", "pairs.jsonl", "--critic", "vllm/m", "--base-url", server.url, "-q"],
+        cwd=tmp_path, env=clean_environment(HOME=str(tmp_path)), capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr, ended.stdout.count(b"\n")) == (0, b"", 100)

@@ -270,7 +270,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_lying_about(path: Path, when
         with pytest.raises(OutputError) as caught:
             output.write(LINES) if when == "write" else output.finish()
         output.discard()
-    one_line(caught, str(path), "No space left on device", "no reply is lost")
+    one_line(caught, str(path), "No space left on device", "what is stored is not asked again")
     assert path.read_text() == "old"
     assert names(path.parent) == ["labels.jsonl"]
 

@@ -44,8 +44,11 @@ def stored(folder: Path) -> int:
 
 
 def wait_until(server: Server, requests: int) -> None:
-    while server.stats()["requests"] < requests:
+    for _ in range(6000):
+        if server.stats()["requests"] >= requests:
+            return
         time.sleep(0.01)
+    pytest.fail(f"fewer than {requests} requests came")
 
 
 @pytest.fixture
@@ -125,6 +128,42 @@ def test_an_interrupt_ends_a_run_that_waits_for_a_silent_pipe(tmp_path: Path) ->
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("trouble", ["stall", "away", "429", "retries"])
+def test_an_interrupt_is_heard_while_the_endpoint_gives_no_answer(
+    tmp_path: Path, critic_server: StartServer, trouble: str, number: signal.Signals
+) -> None:
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(20))
+    (tmp_path / "labels.jsonl").write_text("from an earlier run\n")
+    server = critic_server()
+    assert start(tmp_path, server, "--limit", "2", "-o", "first.jsonl").wait(60) == 0
+    kept, before = stored(tmp_path), server.stats()["requests"]
+    fault = {"stall": "stall", "away": "latency:0", "429": "429:1:60", "retries": "500"}[trouble]
+    server.faults(fault, down_after=1 if trouble == "away" else 0)
+    process = start(tmp_path, server, "--concurrency", "2")
+    wait_until(server, before + (1 if trouble == "away" else 2))
+    time.sleep(0.5)
+    process.send_signal(number)
+    assert process.wait(30) == 128 + number
+    assert b"Traceback" not in process.communicate()[1]
+    assert (tmp_path / "labels.jsonl").read_text() == "from an earlier run\n"
+    assert not list(tmp_path.glob(".*.partial"))
+    assert kept <= stored(tmp_path) <= kept + 2  # what was on its way when the endpoint went
+    assert "first.jsonl" in {path.name for path in tmp_path.iterdir()}
+
+
+def test_an_interrupt_without_a_store_does_not_say_that_replies_are_kept(
+    tmp_path: Path, critic_server: StartServer
+) -> None:
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(20))
+    server = critic_server(faults=["stall"])
+    process = start(tmp_path, server, "--no-store")
+    wait_until(server, 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert b"no reply is kept" in process.communicate()[1]
 
 
 def test_two_runs_may_share_a_store_and_pay_for_a_question_at_most_once_each(

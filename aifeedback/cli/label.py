@@ -310,10 +310,14 @@ def _run(job: Job, common: Common) -> JobResult:
                     note=common.screen.note,
                     watch=lambda progress, tally: stack.enter_context(common.screen.progress(progress, tally)),
                 )
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as ended:
                 stack.close()
-                common.screen.error("interrupted; the replies so far are stored. The same command goes on from there.")
-                _leave(128 + received[0])
+                kept = "the replies so far are stored. The same command goes on from there."
+                common.screen.error(f"interrupted; {kept if job.store else 'without a store, no reply is kept.'}")
+                for note in getattr(ended, "__notes__", ()):
+                    common.screen.note(note)
+                # Python's own handler heard a signal that came before ours.
+                _leave(128 + (received[0] if received else signal.SIGINT))
             except BrokenPipeError:
                 stack.close()
                 _leave(0)

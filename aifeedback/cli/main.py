@@ -156,6 +156,8 @@ def run(arguments: Sequence[str]) -> int:
         if screen.debug:
             screen.line(traceback.format_exc().rstrip())
         screen.error(str(error))
+        for note in getattr(error, "__notes__", ()):
+            screen.note(note)
         return 2
     except _ClickError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
