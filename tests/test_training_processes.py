@@ -53,6 +53,33 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path, tiny: Path, lo
     assert weights(tmp_path / "one").keys() == weights(tmp_path / "two").keys()
 
 
+@pytest.mark.parametrize("kind", ["dpo", "sft", "kto"])
+def test_held_out_figures_of_two_processes_are_those_of_one_also_where_the_rows_do_not_divide(
+    tmp_path: Path, tiny: Path, kind: str
+) -> None:
+    labels = some_labels(106)
+    if kind == "kto":  # a row each, so that nothing is held out but what is asked for
+        labels = [
+            {"prompt": row["prompt"], "completion": row["chosen" if n % 3 else "rejected"], "thumb": 1 if n % 3 else -1}
+            for n, row in enumerate(labels)
+        ]
+    write_lines(tmp_path / "labels.jsonl", labels)
+    said = [kind, "labels.jsonl", "--model", tiny, "--lr", "1e-3", "--eval-fraction", "0.32"]
+    one = run(tmp_path, ONE, *said, "-o", "one", "--batch-size", 8)
+    two = run(tmp_path, TWO, *said, "-o", "two", "--batch-size", 4)
+    assert one.returncode == 0, one.stderr
+    assert two.returncode == 0, two.stderr
+    single, double = told(tmp_path / "one"), told(tmp_path / "two")
+    rows = single["data"]["rows"]
+    assert (rows["held_out"], rows["train"]) == (34, 72), "34 is no multiple of 8, and 72 is"
+    assert len(single["evaluations"]) == len(double["evaluations"]) >= 4
+    for mine, theirs in zip(single["evaluations"], double["evaluations"], strict=True):
+        assert mine.keys() == theirs.keys()
+        for name in ("loss", "margin", "accuracy", "chosen_reward", "rejected_reward", "kl"):
+            if name in mine:
+                assert theirs[name] == pytest.approx(mine[name], abs=1e-4), name
+
+
 def test_two_processes_with_bad_data_say_so_once_and_leave_no_model(tmp_path: Path, tiny: Path) -> None:
     labels = write_lines(tmp_path / "labels.jsonl", [{"prompt": "p", "chosen": "c"}] * 4)
     done = run(tmp_path, TWO, "dpo", labels, "--model", tiny, "-o", "policy")

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aifeedback.training.noting import noted, summed
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
@@ -74,46 +76,16 @@ def soft_trainer(kind: SoftLabels) -> type[DPOTrainer]:
         ) -> Any:  # noqa: ANN401
             inputs = dict(inputs)
             p = inputs.pop(COLUMN)
-            with _noted(self) as noted:
+            with noted(self) as passes:
                 found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            policy = noted[0]
+            mask = inputs["completion_mask"]
             if "ref_chosen_logps" in inputs:
                 reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
             else:
-                reference = _summed(noted[1], inputs)
-            chosen, rejected = (_summed(policy, inputs) - reference).chunk(2)
+                reference = summed(passes[1], mask)
+            chosen, rejected = (summed(passes[0], mask) - reference).chunk(2)
             z = self.beta * (chosen - rejected)
             more = (soft_loss(z.double(), p.to(z.device), kind) + logsigmoid(z.double())).mean().to(z.dtype)
             return (found[0] + more, found[1]) if return_outputs else found + more
 
     return SoftDPOTrainer
-
-
-def _summed(per_token: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Log-probability of each completion in nats, shape (2 * batch,): the chosen ones first."""
-    length = inputs["completion_mask"].size(1) - 1
-    return per_token[:, -length:].sum(dim=1)
-
-
-class _noted:  # noqa: N801 - used like a function
-    """Notes each forward pass's per-token log-probabilities, the policy's first, then the reference's."""
-
-    def __init__(self, trainer: DPOTrainer) -> None:
-        unwrap = trainer.accelerator.unwrap_model
-        models = [trainer.model] if trainer.ref_model is None else [trainer.model, trainer.ref_model]
-        self._models = [unwrap(model) for model in models]
-        self._noted: list[Tensor] = []
-
-    def __enter__(self) -> list[Tensor]:
-        self._hooks = [model.register_forward_hook(self._note) for model in self._models]
-        return self._noted
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _note(self, _module: nn.Module, _inputs: object, outputs: object) -> None:
-        log_probs = getattr(outputs, "log_probs", None)
-        if log_probs is None:
-            raise RuntimeError("this version of TRL keeps its log-probabilities elsewhere. Install trl 1.16.")
-        self._noted.append(log_probs)

@@ -83,14 +83,16 @@ def build(
 
 
 def _trainer_class(settings: TrainSettings) -> type[Any]:
-    if settings.soft_labels != "off":
-        from aifeedback.training.soft_labels import soft_trainer
-
-        return soft_trainer(settings.soft_labels)
+    """TRL's trainer with held-out figures by rows, and with soft labels where they are wanted."""
     import trl
 
+    from aifeedback.training.evaluation import by_rows
+    from aifeedback.training.soft_labels import soft_trainer
+
+    if settings.soft_labels != "off":
+        return by_rows(soft_trainer(settings.soft_labels), "dpo")
     known: dict[str, type[Any]] = {"dpo": trl.DPOTrainer, "sft": trl.SFTTrainer, "kto": trl.KTOTrainer}
-    return known[settings.kind]
+    return by_rows(known[settings.kind], settings.kind)
 
 
 def _soft_collator(config: Any, tokenizer: PreTrainedTokenizerBase) -> Any:  # noqa: ANN401 - a config of TRL's
