@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aifeedback.records import Message
 from aifeedback.training.checks import TextChecks
-from aifeedback.training.examples import Example, PreferencePair, Source, Thumb
+from aifeedback.training.examples import Demonstration, Example, PreferencePair, Source, Thumb
 from aifeedback.training.findings import WORDINGS, Findings
 from aifeedback.training.interleaving import interleaved, weights
 from aifeedback.training.settings import Kind
@@ -79,13 +78,56 @@ def test_few_pairs_say_nothing_of_length(count: int) -> None:
     assert codes(found([pair(n, "a long answer", "short") for n in range(count)])) == []
 
 
-def test_strings_among_messages_are_an_error_that_names_the_first() -> None:
-    turns = PreferencePair(
-        (Message("user", "Q"),), (Message("assistant", "a"),), (Message("assistant", "b"),), 0.9, "f.jsonl", 8
-    )
-    findings = found([pair(1), pair(2), turns])
-    assert codes(findings) == ["mixed_file"]
-    assert "1 rows of messages, the first f.jsonl, line 8; 2 of strings" in findings.errors[0].message
+@pytest.mark.parametrize("kind", ["sft", "kto"])
+def test_where_every_answer_begins_with_its_prompt_it_is_how_the_data_are_laid_out(kind: Kind) -> None:
+    def rows(repeating: int) -> list[Example]:
+        texts = [f"What is {n} and\n one?" for n in range(10)]
+        answers = [f"What is {n} and one? It is {n + 1}." if n < repeating else "No." for n in range(10)]
+        made = zip(texts, answers, range(10), strict=True)
+        if kind == "sft":
+            return [Demonstration(text, answer, "f", n) for text, answer, n in made]
+        return [Thumb(text, answer, n % 2 > 0, "f", n) for text, answer, n in made]
+
+    every = found(rows(10), kind)
+    assert codes(every) == ["all_repeat"]
+    assert every.errors[0].message.endswith("(10 answers, the first f, line 0)")
+    assert codes(found(rows(5), kind)) == ["some_repeat"]
+    assert codes(found(rows(1), kind)) == []
+
+
+def test_one_answer_with_thumbs_up_and_down_is_told() -> None:
+    rows = [Thumb("Q", "A", True, "f", 1), Thumb("Q", "B", False, "f", 2), Thumb("Q", " A\u200b\n", False, "f", 3)]
+    findings = found(rows, "kto")
+    assert [(finding.code, finding.places) for finding in findings.all] == [("opposite", ["f, line 3"])]
+
+
+def test_of_opposite_pairs_taken_apart_the_second_row_is_told_once() -> None:
+    rows = [
+        Thumb("Q", text, up, "f", line) for line, good in ((1, "A"), (2, "B")) for text in "AB" for up in [text == good]
+    ]
+    [finding] = found(rows, "kto").all
+    assert (finding.code, finding.count, finding.places) == ("opposite", 1, ["f, line 2"])
+
+
+def test_copies_are_copies_whatever_the_white_space_at_their_ends() -> None:
+    copy = PreferencePair("Question 1? ", "good\n", " bad", 0.9, "f.jsonl", 4)
+    assert codes(found([pair(1), pair(2), copy])) == ["duplicate"]
+
+
+def test_a_worse_answer_that_says_nothing_is_told() -> None:
+    assert codes(found([pair(1), pair(2, rejected="\u200b")])) == ["empty_rejected"]
+    assert codes(found([thumb(1, up=True), Thumb("Q", "", False, "f", 2)], "kto")) == ["empty_rejected"]
+
+
+def test_preferences_of_a_half_teach_soft_labels_nothing() -> None:
+    def halves(count: int) -> list[Example]:
+        return [pair(n, preference=0.5 if n < count else 0.9) for n in range(9)]
+
+    assert codes(found(halves(9), soft=True)) == ["no_doubt_left"]
+    assert found(halves(9), soft=True).errors
+    assert codes(found(halves(5), soft=True)) == ["mostly_half"]
+    assert codes(found(halves(4), soft=True)) == []
+    assert codes(found(halves(9))) == [], "plain DPO takes the label as it is"
 
 
 def test_soft_labels_need_preferences_and_some_doubt() -> None:
@@ -116,6 +158,14 @@ def test_findings_are_told_errors_first_and_with_three_places() -> None:
         "Error: 5 rows: chosen and rejected are the same, so there is nothing to learn [f, line 1; f, line 2; f, line 3; …]. Remove the row."
     )
     assert findings.as_json()[0]["examples"] == ["f, line 1", "f, line 2", "f, line 3"]
+
+
+def test_a_row_that_is_two_examples_is_one_row_of_a_finding() -> None:
+    findings = Findings()
+    for line in (1, 1, 2, 2):
+        findings.add("completion_cut", f"f, line {line}", "70 tokens")
+    [finding] = findings.all
+    assert (finding.count, finding.places) == (2, ["f, line 1: 70 tokens", "f, line 2: 70 tokens"])
 
 
 def test_every_wording_is_a_clause_and_an_advice() -> None:

@@ -98,7 +98,7 @@ def test_a_labelled_pair_is_two_thumbs() -> None:
         ({**STRINGS, "rejected": "7"}, "same"),
         ({**STRINGS, "rejected": " 7\n"}, "same"),
         ({**TURNS, "rejected": [GOOD]}, "same"),
-        ({**STRINGS, "rejected": ""}, "empty"),
+        ({**STRINGS, "chosen": "7", "rejected": "\u200b7\u2060"}, "same"),
         ({**STRINGS, "chosen": " \n"}, "empty"),
         ({**STRINGS, "prompt": " "}, "empty"),
         ({**TURNS, "chosen": []}, "empty"),
@@ -109,6 +109,26 @@ def test_a_labelled_pair_is_two_thumbs() -> None:
         ({**STRINGS, "prompt": [USER]}, "mixed_row"),
         ({**TURNS, "prompt": [USER, GOOD]}, "roles"),
         ({**TURNS, "chosen": [GOOD, {"role": "tool", "content": "x"}]}, "roles"),
+        # silent mistraining 4: all that follows the prompt is trained on, whoever says it
+        ({**TURNS, "chosen": [GOOD, USER, GOOD]}, "others_in_answer"),
+        ({**TURNS, "rejected": [BAD, {"role": "tool", "content": "x"}, BAD]}, "others_in_answer"),
+        # silent mistraining 1 again, with other white space, and within a turn
+        (
+            {
+                "prompt": "Name a\nprime  number.",
+                "chosen": " Name a prime number. 7",
+                "rejected": "Name a prime number.9",
+            },
+            "prompt_repeated",
+        ),
+        (
+            {
+                **TURNS,
+                "chosen": [{**GOOD, "content": "Name a prime number.\n\n7"}],
+                "rejected": [{**BAD, "content": "Name a prime number.\n\n9"}],
+            },
+            "prompt_repeated",
+        ),
         ({**TURNS, "chosen": ["7"]}, "roles"),
         ({**STRINGS, "preference": 1.2}, "preference"),
         ({**STRINGS, "preference": "0.9"}, "preference"),
@@ -122,6 +142,36 @@ def test_a_labelled_pair_is_two_thumbs() -> None:
 )
 def test_a_row_that_would_mistrain_is_a_problem(row: object, expected: str) -> None:
     assert code("dpo", row) == expected
+
+
+UNSEEN = ["", " \n", "\u200b", "\u2060\ufeff", "\u00ad\u200e", "\u3164", "\u2800\u2800", "\ufe0f", "\x00"]
+
+
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+def test_what_can_not_be_seen_is_no_prompt_and_no_answer_to_be_learnt(text: str) -> None:
+    turn = [{"role": "assistant", "content": text}]
+    assert code("dpo", STRINGS | {"chosen": text}) == code("dpo", TURNS | {"chosen": turn}) == "empty"
+    assert code("dpo", STRINGS | {"prompt": text}) == "empty"
+    assert code("sft", {"prompt": "Name one.", "completion": text}) == "empty"
+    assert code("kto", {"prompt": "Name one.", "completion": text, "thumb": 1}) == "empty"
+
+
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+def test_not_to_answer_may_be_the_worse_answer(text: str) -> None:
+    turn = [{"role": "assistant", "content": text}]
+    assert isinstance(read("dpo", STRINGS | {"rejected": text})[0], PreferencePair)
+    assert isinstance(read("dpo", TURNS | {"rejected": turn})[0], PreferencePair)
+    assert isinstance(read("kto", {"prompt": "Name one.", "completion": text, "thumb": -1})[0], Thumb)
+
+
+@pytest.mark.parametrize("text", ["7", "\u200b7", "…", "😀", "é", "\u0301e", "。", "नहीं"], ids=ascii)
+def test_what_can_be_seen_is_an_answer(text: str) -> None:
+    assert isinstance(read("sft", {"prompt": "Name one.", "completion": text})[0], Demonstration)
+
+
+def test_a_greeting_may_be_answered_with_the_same_words() -> None:
+    row = {"prompt": "Good morning", "chosen": "Good morning to you.", "rejected": "Good morning! What?"}
+    assert isinstance(read("dpo", row)[0], PreferencePair)
 
 
 @pytest.mark.parametrize("thumb", [0, 2, "1", True, None, 0.5])

@@ -488,10 +488,9 @@ FINE = pair("abc", "one", "two", 9)
 
 
 def test_rows_with_nothing_wrong_are_kept_without_a_word() -> None:
-    assert found(FINE, pair(said("user", "abc"), said("assistant", "one"), said("assistant", "two"))) == (
-        ["kept", "kept"],
-        {},
-    )
+    turns = pair(said("user", "abc"), said("assistant", "one"), said("assistant", "two"))
+    assert found(turns, turns) == (["kept", "kept"], {})
+    assert found(FINE, FINE, tokens=Spelling(has_chat_template=False)) == (["kept", "kept"], {})
 
 
 @pytest.mark.parametrize(
@@ -551,7 +550,7 @@ def test_an_answer_of_which_the_template_leaves_nothing_is_an_error() -> None:
 
 
 def test_if_every_prompt_is_too_long_nothing_is_left() -> None:
-    keep, codes = found(FINE, FINE, max_length=3)
+    keep, codes = found(FINE, FINE, max_length=3, tokens=Spelling(has_chat_template=False))
     assert keep == ["too_long", "too_long"]
     assert set(codes) == {"prompt_too_long", "nothing_left"}
 
@@ -559,6 +558,13 @@ def test_if_every_prompt_is_too_long_nothing_is_left() -> None:
 def test_messages_need_a_chat_template(made: Callable[[str], Path]) -> None:
     tokens = quick_tokenizer(ModelFiles.find(str(made("no template"))))
     assert found(DIALOGUES[0], tokens=tokens) == (["error"], {"no_chat_template": (1, "labels.jsonl, line 1")})
+
+
+def test_strings_for_a_model_that_is_talked_to_in_turns_are_told(made: Callable[[str], Path]) -> None:
+    chat, plain = (quick_tokenizer(ModelFiles.find(str(made(name)))) for name in ("chatml", "no template"))
+    assert found(FINE, pair("abc", "one", "two", 10), tokens=chat)[1]["plain_text"] == (2, "labels.jsonl, line 9")
+    assert "plain_text" not in found(DIALOGUES[0], tokens=chat)[1]
+    assert "plain_text" not in found(FINE, tokens=plain)[1]
 
 
 def test_a_template_that_ends_no_answer_is_found(both: Callable[[str], tuple[Tokens, Any]]) -> None:

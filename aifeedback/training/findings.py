@@ -47,12 +47,22 @@ WORDINGS: Mapping[str, Wording] = {
         "the turns are not a prompt that ends with the user and answers by the assistant",
         "Mend the roles.",
     ),
-    "empty": Wording("error", "an empty answer or prompt", "Remove the row."),
+    "others_in_answer": Wording(
+        "error",
+        "an answer holds turns of others, whose words would be trained on as the model's own",
+        "Put all turns before the last answer into the prompt.",
+    ),
+    "empty": Wording("error", "an answer to be learnt, or a prompt, in which nothing can be seen", "Remove the row."),
     "same": Wording("error", "chosen and rejected are the same, so there is nothing to learn", "Remove the row."),
     "prompt_repeated": Wording(
         "error",
         "the answers begin with the prompt, which would be trained on twice, as part of the answer",
         "Leave the prompt's turns out of chosen and rejected; aifeedback label does.",
+    ),
+    "all_repeat": Wording(
+        "error",
+        "every answer begins with its prompt, which would be trained on twice, as part of the answer",
+        "Leave the prompt out of the answers; aifeedback label does.",
     ),
     "transcript": Wording(
         "error",
@@ -62,6 +72,11 @@ WORDINGS: Mapping[str, Wording] = {
     "preference": Wording("error", "a preference that is no number from 0 to 1", "Mend the field."),
     "no_preference": Wording(
         "error", "no preference, which soft labels are made of", "Leave --soft-labels out, or label with aifeedback."
+    ),
+    "no_doubt_left": Wording(
+        "error",
+        "every preference is a half, so that soft labels have nothing to teach",
+        "Leave --soft-labels out, or label with a critic that can tell.",
     ),
     "thumb": Wording("error", "a thumb that is neither 1 nor -1", "Write 1 for up and -1 for down."),
     "contradiction": Wording("error", "thumb and label contradict each other", "Keep the one that holds."),
@@ -110,7 +125,22 @@ WORDINGS: Mapping[str, Wording] = {
         "the chat template writes no end token after an answer, so the model can't learn to stop",
         "Mend the template.",
     ),
-    "opposite": Wording("warning", "the same pair with opposite labels", "Decide which one holds."),
+    "plain_text": Wording(
+        "warning",
+        "strings, and the model has a chat template, without which they are trained on",
+        "Label with --shape messages if the model is to be talked to in turns.",
+    ),
+    "some_repeat": Wording(
+        "warning",
+        "the answer begins with its prompt",
+        "Leave the prompt out where it was put there by whoever wrote the file.",
+    ),
+    "empty_rejected": Wording(
+        "warning",
+        "a disliked answer in which nothing can be seen: that not to answer is wrong is all it teaches",
+        "Keep it if the model may answer so; leave it out if the answer was lost on the way.",
+    ),
+    "opposite": Wording("warning", "the same answers with opposite labels", "Decide which one holds."),
     "duplicate": Wording("warning", "the same row once more, so it counts double", "Remove the copies."),
     "below_half": Wording(
         "warning",
@@ -126,6 +156,9 @@ WORDINGS: Mapping[str, Wording] = {
         "warning",
         "every preference is 1, so --soft-labels changes nothing: this is plain DPO",
         "Label with a soft critic.",
+    ),
+    "mostly_half": Wording(
+        "warning", "most preferences are a half, from which soft labels learn nothing", "Check how they were labelled."
     ),
     "mixed_sources": Wording("warning", "labels of different making in one run", "Check that this is meant."),
 }

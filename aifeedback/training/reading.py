@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from aifeedback.forms.contents import ROLES
@@ -16,6 +17,12 @@ _KNOWN = ("prompt", "chosen", "rejected", "preference", "completion", "response"
 _DIALOGUE = "\n\nHuman:"
 # A turn says its text; what else it may hold (calls of tools, say) would be lost without a word.
 _TURN_FIELDS = frozenset({"role", "content", "name", "weight"})
+# Marks and fillers count as letters or symbols, and leave nothing to be seen.
+_UNSEEN = {*"\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"} | {
+    chr(mark) for mark in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
+# "Good morning" is rightly answered with good morning.
+_GREETING = 2
 _NOT_TRAINED = ("tools", "image", "images", "video", "audio")
 
 
@@ -52,8 +59,9 @@ def _read(kind: Kind, value: object, file: str, line: int) -> list[Example]:
         prompt, completion = _demonstration(value)
         return [Demonstration(prompt, completion, file, line, name, source)]
     if kind == "kto" and "chosen" not in value:
-        prompt, completion = _answered(value, "completion")
-        return [Thumb(prompt, completion, _thumb(value), file, line, name, source)]
+        up = _thumb(value)
+        prompt, completion = _answered(value, "completion", disliked=not up)
+        return [Thumb(prompt, completion, up, file, line, name, source)]
     pair = _pair(value, file, line, name, source)
     if kind == "dpo":
         return [pair]
@@ -68,12 +76,12 @@ def _pair(value: Mapping[object, object], file: str, line: int, name: str, sourc
     _need(value, "prompt", "chosen", "rejected")
     prompt = _content(value["prompt"], "prompt")
     chosen, rejected = _content(value["chosen"], "chosen"), _content(value["rejected"], "rejected")
-    for which, answer in (("chosen", chosen), ("rejected", rejected)):
-        _check(prompt, answer, which)
-    if isinstance(prompt, str) and all(str(answer).startswith(prompt) for answer in (chosen, rejected)):
+    _check(prompt, chosen, "chosen")
+    _check(prompt, rejected, "rejected", disliked=True)
+    if all(begins_with_prompt(prompt, answer) for answer in (chosen, rejected)):
         # One answer may well take up the question; where both do, it is how the data are laid out.
         raise _Unfit("prompt_repeated", "chosen and rejected")
-    if _said(chosen) == _said(rejected):
+    if said_by(chosen) == said_by(rejected):
         raise _Unfit("same")
     return PreferencePair(prompt, chosen, rejected, _preference(value), file, line, name, source)
 
@@ -94,10 +102,10 @@ def _demonstration(value: Mapping[object, object]) -> tuple[Content, Content]:
     return _answered(value, field)
 
 
-def _answered(value: Mapping[object, object], field: str) -> tuple[Content, Content]:
+def _answered(value: Mapping[object, object], field: str, *, disliked: bool = False) -> tuple[Content, Content]:
     _need(value, "prompt", field)
     prompt, answer = _content(value["prompt"], "prompt"), _content(value[field], field)
-    _check(prompt, answer, field)
+    _check(prompt, answer, field, disliked=disliked)
     return prompt, answer
 
 
@@ -158,24 +166,55 @@ def _shown(value: object) -> str:
     return _kind(value)
 
 
-def _check(prompt: Content, answer: Content, which: str) -> None:
-    """See that `answer` can follow `prompt`. Raises _Unfit."""
+def _check(prompt: Content, answer: Content, which: str, *, disliked: bool = False) -> None:
+    """See that `answer` can follow `prompt`; only a disliked one may say nothing. Raises _Unfit."""
     if isinstance(prompt, str) != isinstance(answer, str):
         if not isinstance(answer, str) and answer[0].role != "assistant":
             raise _Unfit("prompt_repeated", which)
         raise _Unfit("mixed_row", f"prompt is {_shape(prompt)}, {which} {_shape(answer)}")
-    if isinstance(prompt, str) or isinstance(answer, str):
-        _check_strings(str(prompt), str(answer), which)
-    else:
+    if not isinstance(prompt, str) and not isinstance(answer, str):
         _check_turns(prompt, answer, which)
-
-
-def _check_strings(prompt: str, answer: str, which: str) -> None:
-    for name, text in (("prompt", prompt), (which, answer)):
-        if not text.strip():
-            raise _Unfit("empty", name)
-    if _is_transcript(answer):
+    elif _is_transcript(answer):
         raise _Unfit("transcript", which)
+    asked = [prompt] if isinstance(prompt, str) else [turn.content for turn in prompt if turn.role != "system"]
+    if all(is_blank(text) for text in asked):
+        raise _Unfit("empty", "prompt")
+    if is_empty(answer) and not disliked:
+        raise _Unfit("empty", which)
+
+
+def is_empty(answer: Content) -> bool:
+    """Whether an answer has nothing in it that can be seen."""
+    return is_blank(answer if isinstance(answer, str) else answer[-1].content)
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to be seen: white space, zero-width and control characters, fillers."""
+    return all(_is_unseen(char) for char in text)
+
+
+def _is_unseen(char: str) -> bool:
+    return char.isspace() or char in _UNSEEN or unicodedata.category(char) in {"Cc", "Cf"}
+
+
+def may_be_repeated(prompt: Content) -> bool:
+    """Whether a prompt (of a dialogue what the user said last) is so long that no answer begins with it by chance."""
+    return len(_asked(prompt).split(None, _GREETING)) > _GREETING
+
+
+def begins_with_prompt(prompt: Content, answer: Content) -> bool:
+    """Whether an answer begins with a prompt that `may_be_repeated`, whatever the white space in both."""
+    asked = _asked(prompt)
+    said = answer if isinstance(answer, str) else answer[0].content
+    if asked.lstrip()[:1] != said.lstrip()[:1] or not may_be_repeated(prompt):
+        return False
+    return " ".join(said.split()).startswith(" ".join(asked.split()))
+
+
+def _asked(prompt: Content) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return prompt[-1].content if prompt[-1].role == "user" else ""
 
 
 def _is_transcript(answer: object) -> bool:
@@ -187,23 +226,31 @@ def _check_turns(prompt: Sequence[Message], answer: Sequence[Message], which: st
         raise _Unfit("prompt_repeated", which)
     if answer[0].role != "assistant" or answer[-1].role != "assistant":
         raise _Unfit("roles", f"{which} begins with {answer[0].role} and ends with {answer[-1].role}")
+    # The trainers take all that follows the prompt for the answer, whoever says it.
+    if others := [turn.role for turn in answer if turn.role != "assistant"]:
+        raise _Unfit("others_in_answer", f"{which} has a turn of the {others[0]}")
     if prompt[-1].role not in {"user", "tool"}:
         raise _Unfit("roles", f"the prompt ends with {prompt[-1].role}")
-    if not any(turn.content.strip() for turn in prompt if turn.role != "system"):
-        raise _Unfit("empty", "prompt")
-    if not answer[-1].content.strip():
-        raise _Unfit("empty", which)
 
 
 def _shape(content: Content) -> str:
     return "a string" if isinstance(content, str) else "messages"
 
 
-def _said(content: Content) -> object:
-    """What an answer says, for comparing: white space at its ends says nothing."""
+def said_by(content: Content) -> tuple[tuple[str, str], ...]:
+    """Who says what, for comparing: white space and unseen characters at the ends of a text say nothing."""
     if isinstance(content, str):
-        return content.strip()
-    return tuple((turn.role, turn.content.strip()) for turn in content)
+        return (("", _trimmed(content)),)
+    return tuple((turn.role, _trimmed(turn.content)) for turn in content)
+
+
+def _trimmed(text: str) -> str:
+    start, end = 0, len(text)
+    while start < end and _is_unseen(text[start]):
+        start += 1
+    while end > start and _is_unseen(text[end - 1]):
+        end -= 1
+    return text[start:end]
 
 
 def _preference(value: Mapping[object, object]) -> float | None:

@@ -171,6 +171,8 @@ class TokenChecks:
         if chat and not self._tokens.has_chat_template:
             self._give_up("no_chat_template", "")
             return
+        if not chat and self._tokens.has_chat_template:
+            self._note("plain_text")
         try:
             row = tokenize(example, self._tokens)
         except Refused as refused:
@@ -213,7 +215,8 @@ class TokenChecks:
             for row, values in enumerate(zip(*self._measures.columns, strict=True))
         ]
         if keep and set(keep) == {"too_long"}:
-            findings.say("nothing_left", f"of {len(keep)} at --max-length {max_length}", len(keep))
+            rows = len(set(self._places))
+            findings.say("nothing_left", f"of {rows} at --max-length {max_length}", rows)
         return keep
 
     def statistics(self) -> Mapping[str, LengthStatistics]:
