@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Command, clean_environment, some_pairs, write_lines
+from tests.conftest import ROOT, Command, clean_environment, some_pairs, write_lines
+from tests.tiny_models import tiny_model
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 # What a shell says with pipefail off: only the trainer's own exit code counts.
@@ -195,6 +196,74 @@ def test_bad_data_are_told_with_counts_and_places_and_train_nothing(
     dry = aifeedback("train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy", "--dry-run", "--skip-bad")
     assert dry.code == 0
     assert "rows: 12 read, 3 left out; examples: 8 to train on, 1 held out" in dry.out
+
+
+@pytest.fixture
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model without a chat template."""
+    return tiny_model(tmp_path_factory.mktemp("plain"), chat=False)
+
+
+def some_strings(count: int) -> list[dict[str, Any]]:
+    return [{"prompt": f"Name {n}.\n", "chosen": f"{n}", "rejected": "No."} for n in range(count)]
+
+
+def test_messages_that_are_left_out_do_not_stand_against_strings(
+    aifeedback: Command, tmp_path: Path, plain: Path
+) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_strings(30) + some_labels(1))
+    line = ["train", "dpo", "labels.jsonl", "--model", plain, "-o", "policy", "--dry-run"]
+    done = aifeedback(*line)
+    assert done.code == 2
+    assert "1 of 31 rows are bad; --skip-bad leaves them out." in done.out
+    assert "strings in a file of messages" not in done.out
+    skipped = aifeedback(*line, "--skip-bad")
+    assert skipped.code == 0, skipped.out
+    assert "rows: 31 read, 1 left out" in skipped.out
+
+
+def test_strings_among_messages_are_an_error_that_names_the_first_and_that_no_flag_mends(
+    aifeedback: Command, tmp_path: Path, tiny: Path
+) -> None:
+    bad = {"prompt": "p", "chosen": "c"}
+    write_lines(tmp_path / "labels.jsonl", [*some_labels(20), *some_strings(2), bad])
+    line = ["train", "dpo", "labels.jsonl", "--model", tiny, "-o", "policy", "--dry-run"]
+    done = aifeedback(*line)
+    assert done.code == 2
+    assert "(2 of strings, the first labels.jsonl, line 21; 20 of messages)" in done.out
+    assert "1 of 23 rows are bad." in done.out, "leaving it out would not be enough"
+    assert aifeedback(*line, "--skip-bad").code == 2
+
+
+def test_where_all_rows_are_bad_none_is_said_to_be_left(aifeedback: Command, tmp_path: Path, plain: Path) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(5))
+    done = aifeedback("train", "dpo", "labels.jsonl", "--model", plain, "-o", "policy")
+    assert done.code == 2
+    assert "5 of 5 rows are bad." in done.err
+    assert "--skip-bad" not in done.err
+
+
+def test_kto_counts_rows_not_the_halves_of_pairs(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:
+    write_lines(tmp_path / "labels.jsonl", some_labels(20))
+    done = aifeedback("train", "kto", "labels.jsonl", "--model", tiny, "-o", "policy", "--dry-run", "--max-length", 24)
+    assert re.search(r"Warning: (\d+) rows: an answer is cut", done.out)[1] == "20", done.out  # type: ignore[index]
+    assert "[labels.jsonl, line 1: " in done.out
+    assert done.out.count("labels.jsonl, line 1:") == 1
+
+
+@pytest.mark.slow
+def test_the_example_pairs_become_a_model(tmp_path: Path, tiny: Path) -> None:
+    pairs = ROOT / "examples" / "pairs.jsonl"
+    done = piped(
+        tmp_path, f"{pairs} --critic builtin --shape messages --no-store", f"--model {tiny} -o policy --steps 2"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 row: a disliked answer in which nothing can be seen" in done.stderr
+    assert "Error" not in done.stderr
+    assert (tmp_path / "policy" / "adapter_model.safetensors").is_file()
+    rows = told(tmp_path / "policy")["data"]["rows"]
+    assert rows["left_out"] == 0
+    assert rows["read"] > 20
 
 
 def test_the_plan_shows_lengths_and_needs_no_weights(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:

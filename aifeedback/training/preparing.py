@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from aifeedback.errors import InputError, SettingsError
 from aifeedback.files import STDIN
 from aifeedback.training import checkpoints, hardware
 from aifeedback.training.data import Parts, TrainingData, divide, read
-from aifeedback.training.examples import Thumb
+from aifeedback.training.examples import Example, Thumb
 from aifeedback.training.model_files import ModelFiles
 from aifeedback.training.overrides import read_overrides
 from aifeedback.training.settings import TrainSettings
@@ -46,15 +47,16 @@ class Prepared:
 
         Rows that are bad by themselves can be left out (`skip_bad`); what is wrong with all of them together can't.
         """
-        bad = [
-            finding
-            for finding in self.data.findings.errors
-            if not (self.settings.skip_bad and finding.code in self.data.left_out)
-        ]
-        if bad:
-            rows = sum(finding.count for finding in bad if finding.code in self.data.left_out)
-            more = f" {rows} of {self.data.read} rows are bad; --skip-bad leaves them out." if rows else ""
-            raise InputError(f"these data can't be trained on, and nothing was.{more}")
+        left_out = self.data.left_out
+        bad = [f for f in self.data.findings.errors if not (self.settings.skip_bad and f.code in left_out)]
+        if not bad:
+            return
+        rows = sum(left_out[finding.code] for finding in bad)
+        told = f" {rows} of {self.data.read} rows are bad" if rows else ""
+        # What is wrong with all rows together stays wrong without some of them.
+        if rows and rows < self.data.read and all(finding.code in left_out for finding in bad):
+            told += "; --skip-bad leaves them out"
+        raise InputError(f"these data can't be trained on, and nothing was.{told}{'.' * bool(told)}")
 
 
 def check_packages() -> None:
@@ -106,6 +108,7 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
     gone = {data.examples[number].place: code for number, code in checks.reasons.items()}
     data.left_out.update(gone.values())
     data.examples = [example for example in data.examples if example.place not in gone]
+    _see_strings_and_messages(data)
     parts = divide(data.examples, settings)
     _see_what_is_left(settings, data, parts)
     _see_how_much_is_held_out(settings, parts, note)
@@ -140,6 +143,21 @@ def _see_how_much_is_held_out(settings: TrainSettings, parts: Parts, note: Calla
     held, whole = len(parts.held_out), len(parts.held_out) + len(parts.train)
     if held > max(_FEW, 2 * settings.eval_fraction * whole):
         note(f"{held} of {whole} examples are held out, since all of a prompt are. Another --seed draws other prompts.")
+
+
+def _see_strings_and_messages(data: TrainingData) -> None:
+    """Trainers read all rows as they read the first one. Rows that are left out already are nobody's trouble."""
+    first: dict[bool, Example] = {}
+    counts: Counter[bool] = Counter()
+    for example in data.examples:
+        strings = isinstance(example.prompt, str)
+        first.setdefault(strings, example)
+        counts[strings] += 1
+    if len(counts) > 1:
+        rarer = min(counts, key=lambda strings: (counts[strings], not strings))
+        kind, other = ("strings", "messages") if rarer else ("messages", "strings")
+        where = f"{first[rarer].file}, line {first[rarer].line}"
+        data.findings.say("mixed_file", f"{counts[rarer]} of {kind}, the first {where}; {counts[not rarer]} of {other}")
 
 
 def _see_what_is_left(settings: TrainSettings, data: TrainingData, parts: Parts) -> None:
