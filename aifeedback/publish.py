@@ -190,7 +190,7 @@ class FileOutput:
     def _open(self) -> BinaryIO:
         while True:
             stream = self._partial.open("ab", buffering=1 << 16)
-            if not _locked(stream):
+            if not locked(stream):
                 stream.close()
                 raise OutputError(f"{self._target} is being written by another run. Wait for it, or choose another -o.")
             # The run that held the lock may have renamed the file away in between.
@@ -258,7 +258,7 @@ def _joined(lines: Sequence[bytes]) -> bytes:
     return b"\n".join((*lines, b"")) if lines else b""
 
 
-def _locked(stream: BinaryIO) -> bool:
+def locked(stream: BinaryIO) -> bool:
     """Lock a file, unless another process has done so. A file system without locks goes without."""
     if sys.platform != "win32":
         import fcntl

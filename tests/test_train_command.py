@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from aifeedback.errors import SettingsError
+from aifeedback.training.settings import TrainSettings
 from tests.conftest import ROOT, Command, clean_environment, some_pairs, write_lines
 from tests.tiny_models import tiny_model
 
@@ -351,6 +353,19 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, tiny: P
         (["--soft-labels", "cdpo", "--set", "label_smoothing=0.1"], "label_smoothing"),
         (["--resume", "--set", "save_only_model=true"], "save_only_model"),
         (["--set", "learning_rate=fast"], "learning_rate"),
+        (["--beta", "0"], "--beta: 0.0 can't be meant. Give a number above 0."),
+        (["--set", "beta=0"], "beta: 0.0 can't be meant"),
+        (["--loss", "sigmod"], "--loss takes one or more of sigmoid,"),
+        (["--loss", "sigmod"], "not sigmod. Did you mean sigmoid?"),
+        (["--learning-rate", "1e-3"], "Use --lr."),
+        (["--weight-decay", "0.1"], "It is the trainer's own: --set weight_decay=VALUE."),
+        (["--set", "warmup_ratoi=0.1"], "If warmup_ratio is meant, that is gone from the trainer. Use warmup_steps"),
+        (["--set", "metric_for_best_model=x"], "metric_for_best_model: x is no held-out figure of DPO."),
+        (["--set", "metric_for_best_model=eval_rewards/margin"], "Did you mean rewards/margins?"),
+        (["--set", "metric_for_best_model=loss", "--eval-fraction", "0"], "needs rows that are held out"),
+        (["-o", "labels.jsonl"], "is a file. Name a folder."),
+        (["-o", "labels.jsonl/x"], "-o labels.jsonl/x can't be written: Not a directory. Choose another -o."),
+        (["-o", "/proc/x"], "-o /proc/x can't be written: No such file or directory. Choose another -o."),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(
@@ -372,6 +387,64 @@ def test_a_flag_that_goes_before_a_setting_is_told(aifeedback: Command, tmp_path
     assert "trained: an adapter of rank 4" in done.out
     assert "--epochs 3.0 goes before max_steps=2." in done.err
     assert "--lora-r 4 goes before lora.r=8." in done.err
+
+
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_goes_on(
+    aifeedback: Command, tmp_path: Path, tiny: Path
+) -> None:
+    from aifeedback.training.claiming import claimed
+
+    write_lines(tmp_path / "labels.jsonl", [{"prompt": "p", "chosen": "c"}])
+    line = ["train", "dpo", "labels.jsonl", "--model", tiny, "-o", "there/policy"]
+    with claimed(tmp_path / "there" / "policy"):
+        second = aifeedback(*line)
+    assert second.code == 2
+    assert second.err == "Error: -o there/policy is being written by another run. Wait for it, or choose another -o.\n"
+    assert not (tmp_path / "there").exists(), "what was made for a run that wrote nothing goes with it"
+    (tmp_path / "there" / "policy").mkdir(parents=True)
+    (tmp_path / "there" / "policy" / ".lock").touch()  # a killed run's
+    third = aifeedback(*line)
+    assert "another run" not in third.err
+    assert "a field is missing" in third.err
+    assert not list((tmp_path / "there" / "policy").iterdir())
+
+
+def test_a_fault_while_training_does_not_speak_of_replies(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from aifeedback.cli.main import run
+    from aifeedback.training import run as training
+
+    def faulty(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(training, "prepare", faulty)
+    line = ["train", "dpo", "x.jsonl", "--model", str(tiny), "-o", str(tmp_path / "policy")]
+    assert run(line) == 70
+    assert "ZeroDivisionError: by nothing. --debug shows where; please report it." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"soft_labels": "cpdo"}, "soft_labels: 'cpdo' is none of off, cdpo, gdpo"),
+        ({"kind": "pdo"}, "kind: 'pdo' is none of dpo, sft, kto"),
+        ({"learning_rate": "fast"}, "learning_rate: 'fast' is no number"),
+        ({"steps": "5"}, "steps: '5' is no number"),
+        ({"batch_size": 2.5}, "batch_size: 2.5 is no whole number"),
+        ({"lora_r": True}, "lora_r: True is no number"),
+        ({"data": "soft.jsonl"}, r"data: 'soft.jsonl' is no list of paths. Write data=\['soft.jsonl'\], say"),
+        ({"data": Path("soft.jsonl")}, "is no list of paths"),
+        ({"data": [3]}, "is no list of paths"),
+        ({"beta": 0}, "beta: 0 can't be meant"),
+        ({"beta": float("inf")}, "beta: inf can't be meant"),
+        ({"beta": float("nan")}, "beta: nan can't be meant"),
+    ],
+)
+def test_settings_made_in_python_are_checked_as_flags_are(said: dict[str, Any], error: str) -> None:
+    whole = {"kind": "dpo", "data": ["labels.jsonl"], "model": "model", "output": "policy"} | said
+    with pytest.raises(SettingsError, match=error):
+        TrainSettings(**whole)
 
 
 def test_a_folder_that_holds_something_else_is_not_overwritten(aifeedback: Command, tmp_path: Path, tiny: Path) -> None:

@@ -139,3 +139,19 @@ def test_a_killed_removal_of_the_former_run_leaves_no_run_that_looks_finished(
     assert told(folder)["finished"] is False
     trained("dpo", some_labels(20), steps=1, seed=7)
     assert told(folder)["settings"]["seed"] == 7
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_lock_of_a_killed_run_is_nobodys_file(trained: Any, resume: bool) -> None:
+    said: dict[str, Any] = {"steps": 2, "trainer": {"save_steps": 1}}
+    _, folder = trained("dpo", some_labels(20), **said)
+    (folder / "training.json").write_text(json.dumps(told(folder) | {"finished": False}))
+    (folder / ".lock").touch()
+    (folder / "notes.txt").write_text("mine")
+    trained("dpo", some_labels(20), **said, resume=resume)
+    assert any(line.endswith("checkpoint-2.") for line in trained.said) == resume
+    run = told(folder)
+    assert run["finished"]
+    assert not {".lock", "notes.txt"} & run["result_files"].keys()
+    assert not (folder / ".lock").exists()
+    assert (folder / "notes.txt").read_text() == "mine"

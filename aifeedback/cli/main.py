@@ -174,8 +174,9 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where everything is met
         if screen.debug:
             screen.line(traceback.format_exc().rstrip())
+        stored = " Replies so far are stored." if "label" in hoisted else ""
         screen.error(
-            f"a fault of aifeedback itself: {type(error).__name__}: {error}. Replies so far are stored. --debug shows where; please report it."
+            f"a fault of aifeedback itself: {type(error).__name__}: {error}.{stored} --debug shows where; please report it."
         )
         return _OUR_FAULT
     return code if isinstance(code, int) else 0
@@ -186,6 +187,10 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "aifeedback"
     message = message.removesuffix("?").replace("Value error, ", "") + ("?" if message.endswith("?") else ".")
+    words = context.command_path.split() if context is not None else []
+    if type(error).__name__ == "NoSuchOption" and words[1:2] == ["train"] and not message.endswith("?"):
+        advice = train.flag_meant(words[-1], error.option_name)  # type: ignore[attr-defined] # every NoSuchOption has it
+        message += f" {advice}" * bool(advice)
     return f"{message} See {command} --help."
 
 

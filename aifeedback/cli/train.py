@@ -56,6 +56,26 @@ SET = Annotated[
 ]
 TELEMETRY = Annotated[bool, typer.Option("--telemetry", help="Let TRL and the hub's library report their use.")]
 
+# What has a flag, as the trainer and other tools call it.
+_THEIR_NAMES = {
+    "learning_rate": "--lr",
+    "num_train_epochs": "--epochs",
+    "num_epochs": "--epochs",
+    "max_steps": "--steps",
+    "per_device_train_batch_size": "--batch-size",
+    "gradient_accumulation_steps": "--grad-accum",
+    "loss_type": "--loss",
+    "max_seq_length": "--max-length",
+    "output_dir": "-o",
+    "model_name_or_path": "--model",
+    "use_peft": "--lora or --no-lora",
+    "lora_rank": "--lora-r",
+    "load_in_4bit": "--4bit",
+    "test_split_size": "--eval-fraction",
+    "resume_from_checkpoint": "--resume",
+    "dataset_name": "the files themselves, after the command",
+}
+
 
 @app.command(
     "dpo",
@@ -265,3 +285,15 @@ def _data(kind: Kind, paths: list[str] | None) -> list[str]:
     if sys.stdin is None or sys.stdin.isatty():
         raise SettingsError(f"no data. Name a file (aifeedback train {kind} labels.jsonl …) or pipe labels in.")
     return ["-"]
+
+
+def flag_meant(kind: str, option: str) -> str:
+    """Advice for an option that there isn't: the flag for it, or how it is said under the trainer's own name."""
+    from aifeedback.training.fields import fields_of
+
+    name = option.lstrip("-").replace("-", "_")
+    if name in _THEIR_NAMES:
+        return f"Use {_THEIR_NAMES[name]}."
+    if kind in {"dpo", "sft", "kto"} and name in fields_of(cast("Kind", kind)):
+        return f"It is the trainer's own: --set {name}=VALUE."
+    return ""

@@ -339,8 +339,11 @@ def _advice(kind: Kind, name: str) -> str:
     if dot and head in trainer and trainer[head].takes("dict"):
         return f"is inside a mapping. Write {head}={{...}} as a whole."
     candidates = {**{one: one for one in trainer}, **{f"{_LORA}{one}": f"{_LORA}{one}" for one in lora}, **_FLAGS}
-    near = [candidates[found] for found in get_close_matches(name, list(candidates), 2, 0.7)]
+    found = get_close_matches(name, [*candidates, *_ELSEWHERE], 2, 0.7)
+    near = [candidates[meant] for meant in found if meant in candidates]
     ask = f"Did you mean {' or '.join(near)}?" if near else "The names are those of TRL's config class."
+    if found and found[0] in _ELSEWHERE:
+        ask = f"If {found[0]} is meant, that {_ELSEWHERE[found[0]]}"
     return f"is no setting of the {kind.upper()} trainer. {ask}"
 
 
@@ -354,7 +357,8 @@ def _value(known: Field, one: _Said) -> object:
         raise SettingsError(
             f"{one.where}: {one.name} takes a Python object, which nobody can write down. Leave it out."
         )
-    shown = json.dumps(one.value, ensure_ascii=False, default=str) if not isinstance(one.value, str) else one.value
+    value = _culprit(known, one.value)
+    shown = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else value
     shown = _short(shown)
     choices = [str(choice) for choice in _choices(known.kinds)]
     near = [choice for choice in choices if shown and choice.startswith(shown)] or get_close_matches(shown, choices, 1)
@@ -363,6 +367,14 @@ def _value(known: Field, one: _Said) -> object:
     else:
         advice = "Correct it." if known.computed else f"The trainer's default is {json.dumps(known.default)}."
     raise SettingsError(f"{one.where}: {one.name} takes {_wanted(known)}, not {shown or 'nothing'}. {advice}")
+
+
+def _culprit(known: Field, value: object) -> object:
+    """Of a list of names the one that is none of the choices, else the value."""
+    choices = _choices(known.kinds)
+    if isinstance(value, list) and choices:
+        return next((item for item in value if isinstance(item, str) and item not in choices), value)
+    return value
 
 
 def _fit(known: Field, value: object) -> object:
@@ -519,6 +531,8 @@ def _wanted(known: Field) -> str:
 
 def _words(shape: Shape) -> str:
     if shape.type == "list":
+        if [item.type for item in shape.items] == ["choice"]:
+            return _words(shape.items[0]).replace("one of", "one or more of", 1)
         return f"a list of {' or '.join(_words(item) for item in shape.items)}"
     if shape.type == "choice":
         some = [str(choice) for choice in shape.choices[:15]]

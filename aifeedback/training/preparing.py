@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from aifeedback.training.data import Parts, TrainingData, divide, read
 from aifeedback.training.examples import Example, Thumb
 from aifeedback.training.model_files import ModelFiles
 from aifeedback.training.overrides import read_overrides
-from aifeedback.training.settings import TrainSettings
+from aifeedback.training.settings import Kind, TrainSettings
 from aifeedback.training.token_checks import LengthStatistics, TokenChecks
 from aifeedback.training.tokens import quick_tokenizer, slow_tokenizer
 
@@ -24,6 +25,13 @@ PACKAGES = ("torch", "trl", "transformers", "peft", "datasets", "accelerate", "m
 _NO_LIMIT = 1 << 30
 # Held-out examples of which nobody says that they are too many.
 _FEW = 20
+_SIDES = ("rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected")
+# What TRL says of an evaluation beside the loss.
+_FIGURES: Mapping[Kind, tuple[str, ...]] = {
+    "dpo": ("rewards/accuracies", *_SIDES, "mean_token_accuracy", "entropy", "rewards/margins"),
+    "sft": ("entropy", "mean_token_accuracy"),
+    "kto": ("kl", *_SIDES, "entropy", "rewards/margins"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,22 @@ def _check_loss(settings: TrainSettings) -> None:
             raise SettingsError(str(error).replace("--set: loss_type", "--loss", 1)) from None
 
 
+def _check_metric(settings: TrainSettings) -> None:
+    """Raise SettingsError for a figure that no evaluation has: the trainer looks for it after the first one."""
+    said = settings.chosen.get("metric_for_best_model")
+    if said is None:
+        return
+    known = ["loss", *_FIGURES[settings.kind]]
+    name = str(said).removeprefix("eval_")
+    if name not in known:
+        near = get_close_matches(name, known, 1) or known[-1:]
+        raise SettingsError(
+            f"metric_for_best_model: {said} is no held-out figure of {settings.kind.upper()}. Did you mean {near[0]}? There are {', '.join(known)}."
+        )
+    if not settings.eval_fraction:
+        raise SettingsError("metric_for_best_model needs rows that are held out. Leave out --eval-fraction 0, or that.")
+
+
 def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared:
     """Check everything that can be checked without the model's weights; what is wrong with rows is in the findings.
 
@@ -87,6 +111,7 @@ def prepare(settings: TrainSettings, *, note: Callable[[str], None]) -> Prepared
     if settings.chosen.get("use_liger_kernel") and find_spec("liger_kernel") is None:
         raise SettingsError("use_liger_kernel needs one more package. Install it with: pip install liger-kernel")
     _check_loss(settings)
+    _check_metric(settings)
     if hardware.processes() > 1 and STDIN in settings.data:
         raise SettingsError("several processes can't share stdin. Write the labels to a file first.")
     for sentence in settings.overruled:

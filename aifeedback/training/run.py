@@ -15,6 +15,7 @@ from aifeedback.jsontext import dumps, loads
 from aifeedback.records import Content
 from aifeedback.training import card, checkpoints, hardware, page, record, result
 from aifeedback.training.checkpoints import Checkpoint, Earlier
+from aifeedback.training.claiming import one_at_a_time
 from aifeedback.training.fingerprint import fingerprint
 from aifeedback.training.interleaving import weights
 from aifeedback.training.limits import first_line, while_training
@@ -57,6 +58,7 @@ class TrainResult:
     final: str = ""
 
 
+@one_at_a_time
 def train(
     settings: TrainSettings,
     *,

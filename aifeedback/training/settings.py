@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from os import PathLike
+from typing import Literal, get_args
 
 from aifeedback.errors import SettingsError
 
@@ -28,9 +29,11 @@ _FLAGS: Mapping[str, tuple[str, str]] = {
 }
 # Either of these says when to end, so the flag of one goes before the other's name as well.
 _ENDS: Mapping[str, str] = {"max_steps": "num_train_epochs", "num_train_epochs": "max_steps"}
-# The least that a number may be; 0 itself where it stands alone is no number of these.
-_ABOVE_ZERO = ("num_train_epochs", "learning_rate")
+# With a beta of 0 no answer is better than another.
+_ABOVE_ZERO = ("num_train_epochs", "learning_rate", "beta")
 _ONE_OR_MORE = ("per_device_train_batch_size", "gradient_accumulation_steps")
+_WHOLE_NUMBERS = ("steps", "batch_size", "grad_accum", "max_length", "lora_r", "seed")
+_NUMBERS = ("epochs", "learning_rate", "beta", "eval_fraction", *_WHOLE_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class TrainSettings:
     command: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        self._check_what_was_said()
         self._check_numbers()
         if self.soft_labels != "off":
             self._check_soft_labels()
@@ -84,16 +88,30 @@ class TrainSettings:
         if self.resume and (why := self.why_final):
             raise SettingsError(f"{why}. Leave out --resume, or that.")
 
+    def _check_what_was_said(self) -> None:
+        """Types and choices, which no parser has seen where the settings are made in Python. Raises SettingsError."""
+        for name, choices in (("kind", get_args(Kind)), ("soft_labels", get_args(SoftLabels))):
+            if (said := getattr(self, name)) not in choices:
+                raise SettingsError(f"{name}: {said!r} is none of {', '.join(choices)}. Choose one of them.")
+        if isinstance(self.data, str | PathLike) or not all(isinstance(path, str) for path in self.data):
+            raise SettingsError(f"data: {self.data!r} is no list of paths. Write data=[{str(self.data)!r}], say.")
+        for name in _NUMBERS:
+            said = getattr(self, name)
+            if said is not None and (isinstance(said, bool) or not isinstance(said, int | float)):
+                raise SettingsError(f"{name}: {said!r} is no number. Give one, or leave it out.")
+        for name in _WHOLE_NUMBERS:
+            said = getattr(self, name)
+            if isinstance(said, float):
+                raise SettingsError(f"{name}: {said!r} is no whole number. Give one, or leave it out.")
+
     def _check_numbers(self) -> None:
         chosen = self.chosen
-        numbers = {name: chosen.get(name) for name in (*_ABOVE_ZERO, *_ONE_OR_MORE, "beta")}
-        for name, value in numbers.items():
-            least = 1 if name in _ONE_OR_MORE else 0
+        for name in (*_ABOVE_ZERO, *_ONE_OR_MORE):
+            value, least = chosen.get(name), 1 if name in _ONE_OR_MORE else 0
             if value is None:
                 continue
-            fits = isinstance(value, int | float) and math.isfinite(value) and value >= least
-            if not fits or (name in _ABOVE_ZERO and not value):
-                wanted = "1 or more" if least else "a number above 0" if name in _ABOVE_ZERO else "0 or more"
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= least and value):
+                wanted = "1 or more" if least else "a number above 0"
                 raise SettingsError(f"{self._told(name)}: {value} can't be meant. Give {wanted}.")
         for flag, count in (("--steps", self.steps), ("--lora-r", self.rank), ("--max-length", self.max_length)):
             if count is not None and count < 1:
