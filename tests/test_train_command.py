@@ -503,6 +503,20 @@ def test_the_trainers_own_config_file_is_no_aifeedback_toml(aifeedback: Command,
     assert "steps: 6 of 2 examples" in done.out
 
 
+def test_the_table_of_settings_has_every_flag() -> None:
+    import typer.main
+
+    from aifeedback.cli.train import app
+
+    page = (ROOT / "docs" / "training.md").read_text()
+    table = page.split("## Settings")[1].split("On a GPU that can")[0]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        for flag in [each for parameter in command.params for each in (*parameter.opts, *parameter.secondary_opts)]:
+            known = flag in {"--model", "--output", "-o", "--help", "data"}  # told before the table
+            assert known or f"`{flag}`" in table, (name, flag)
+
+
 def test_the_extra_names_what_the_trainer_imports() -> None:
     import tomllib
 

@@ -36,7 +36,7 @@ RATE = Annotated[
 BETA = Annotated[float | None, typer.Option(min=0, help="How strongly to stay near the starting model; default 0.1.")]
 LENGTH = Annotated[
     int | None,
-    typer.Option(min=2, metavar="N", help="Tokens of prompt and answer together; default: what 99% of the data need."),
+    typer.Option(min=2, metavar="N", help="Tokens of prompt and answer together; default: what 99% of the data need, of few rows all."),
 ]
 LOSS = Annotated[str | None, typer.Option(metavar="NAME", help="TRL's name of a loss; several joined by +.")]
 LORA = Annotated[bool, typer.Option("--lora/--no-lora", help="Train an adapter, or all weights.")]
@@ -81,7 +81,7 @@ _THEIR_NAMES = {
     "dpo",
     epilog="""Examples:
 
-  aifeedback label pairs.jsonl --critic openai/gpt-5-mini --min-consistency 0.7 | aifeedback train dpo - --model ./model -o policy
+  aifeedback label pairs.jsonl --critic openai/gpt-5-mini --min-consistency 0.7 --shape messages | aifeedback train dpo - --model ./model -o policy
 
   aifeedback train dpo labels.jsonl --model ./model -o policy --soft-labels cdpo""",
 )

@@ -19,7 +19,7 @@ from aifeedback.errors import SettingsError
 if TYPE_CHECKING:
     from aifeedback.training.settings import Kind
 
-MISSING = "training needs more packages. Install them with: pip install 'aifeedback[train]'"
+MISSING = "training needs more packages. Install them with: pip install 'aifeedback[train]' (in a checkout: '.[train]')"
 
 _CLASSES: Mapping[Kind, tuple[str, str]] = {
     "dpo": ("trl.trainer.dpo_config", "DPOConfig"),

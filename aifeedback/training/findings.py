@@ -150,7 +150,7 @@ WORDINGS: Mapping[str, Wording] = {
     "length": Wording(
         "warning",
         "the longer answer is chosen more often than not, and length is easily learnt",
-        "See docs/training.md.",
+        'See what helps under "When the longer answer is chosen" in docs/training.md.',
     ),
     "plain_dpo": Wording(
         "warning",

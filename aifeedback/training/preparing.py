@@ -72,7 +72,7 @@ def check_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise SettingsError(
-            f"training needs more packages ({', '.join(missing)}). Install them with: pip install 'aifeedback[train]'"
+            f"training needs more packages ({', '.join(missing)}). Install them with: pip install 'aifeedback[train]' (in a checkout: '.[train]')"
         )
 
 
