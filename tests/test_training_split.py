@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aifeedback.records import Message
+from aifeedback.records import Content, Message
 from aifeedback.training.split import held_out, prompt_key
 
 KEYS = st.lists(st.integers(0, 30).map(lambda number: prompt_key(str(number))), max_size=60)
@@ -47,6 +47,16 @@ def test_neither_order_nor_copies_change_which_prompts_are_held_out(
     first = dict(zip(keys, held_out(keys, fraction, seed), strict=True))
     second = dict(zip(other, held_out(other, fraction, seed), strict=True))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    "copy",
+    ["Caf\u00e9 or  tea?\n", "Cafe\u0301 or tea?", "Caf\u00e9\u200b or tea?", (Message("user", " Caf\u00e9 or tea?"),)],
+    ids=ascii,
+)
+def test_a_copy_that_looks_the_same_is_on_the_same_side(copy: Content) -> None:
+    assert prompt_key(copy) == prompt_key("Caf\u00e9 or tea?")
+    assert prompt_key("Cafe or tea?") != prompt_key("Caf\u00e9 or tea?")
 
 
 def test_another_seed_draws_others() -> None:

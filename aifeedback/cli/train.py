@@ -36,7 +36,11 @@ RATE = Annotated[
 BETA = Annotated[float | None, typer.Option(min=0, help="How strongly to stay near the starting model; default 0.1.")]
 LENGTH = Annotated[
     int | None,
-    typer.Option(min=2, metavar="N", help="Tokens of prompt and answer together; default: what 99% of the data need, of few rows all."),
+    typer.Option(
+        min=2,
+        metavar="N",
+        help="Tokens of prompt and answer together; default: what 99% of the data need, of few rows all.",
+    ),
 ]
 LOSS = Annotated[str | None, typer.Option(metavar="NAME", help="TRL's name of a loss; several joined by +.")]
 LORA = Annotated[bool, typer.Option("--lora/--no-lora", help="Train an adapter, or all weights.")]

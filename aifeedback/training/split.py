@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
 from collections.abc import Sequence
 
 from aifeedback.records import Content
 
 
 def prompt_key(prompt: Content) -> bytes:
-    """What tells one prompt from another: roles and words, whatever the white space between them."""
+    """What tells one prompt from another: roles and words, whatever the white space between and what can't be seen."""
     digest = hashlib.blake2b(digest_size=16)
     for role, text in [("user", prompt)] if isinstance(prompt, str) else [(turn.role, turn.content) for turn in prompt]:
-        digest.update(f"{role}\0{' '.join(text.split())}\0".encode("utf-8", "surrogatepass"))
+        digest.update(f"{role}\0{' '.join(_seen(text).split())}\0".encode("utf-8", "surrogatepass"))
     return digest.digest()
+
+
+def _seen(text: str) -> str:
+    """The same letters in one spelling, without zero-width characters and the like."""
+    if text.isascii():
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(char for char in composed if unicodedata.category(char) != "Cf")
 
 
 def held_out(keys: Sequence[bytes], fraction: float, seed: int) -> list[bool]:
