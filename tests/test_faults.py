@@ -126,11 +126,13 @@ def faultless(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, objec
 def test_a_fault_that_passes_changes_no_label(
     label: Label, critic_server: StartServer, faultless: object, fault: str, repeated: bool
 ) -> None:
-    run = label(critic_server(faults=[fault], attempts=1))
+    # A request on a connection that was reset a moment ago never arrives.
+    run = label(critic_server(faults=[fault], attempts=1), counted=fault != "reset-after")
     assert (run.code, run.statuses) == (0, {}), run.err
     assert run.labels == faultless
     assert run.requests == (2 * QUESTIONS if repeated else QUESTIONS)
-    assert run.summary["requests"]["retried"] == run.requests - QUESTIONS
+    sent = run.summary["requests"]
+    assert sent["retried"] == sent["sent"] - QUESTIONS
     assert label.stored() == QUESTIONS
 
 
