@@ -153,7 +153,8 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
 def test_an_answer_in_an_unusual_coat_is_read_all_the_same(
     label: Label, critic_server: StartServer, faultless: object, fault: str
 ) -> None:
-    run = label(critic_server(faults=[fault]))
+    # Behind an odd header the server hangs up unannounced: what was sent in that moment has not arrived.
+    run = label(critic_server(faults=[fault]), counted=fault != "odd-header")
     assert (run.code, run.labels, run.requests) == (0, faultless, QUESTIONS), run.err
 
 
@@ -328,7 +329,7 @@ def test_an_endpoint_that_goes_for_good_leaves_what_was_labelled_and_the_same_co
     assert set(run.statuses) <= {"unasked", "failed"}
     assert len(run.labels) + len(run.rest) == len(PAIRS)
     kept = label.stored()
-    assert 0 < kept <= 4
+    assert 0 < kept <= server.stats()["answered"] < QUESTIONS
     port = urlsplit(server.url).port
     assert port is not None
     server.stop()
