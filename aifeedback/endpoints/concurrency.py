@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+from aifeedback.endpoints.bound import Bound
+
 _START = 64
 _BACK_OFF = 0.7
 _MEMORY = 0.02  # the share of trouble is that of the last 50 requests or so
 _TOO_MANY_WRONG = 0.3
 _TOO_MANY_REFUSED = 0.4
-_FIRST_HOLD_S = 0.5
-_LONGEST_HOLD_S = 30.0
 _SLOWLY = 0.1
 _FAR_LATER = 5.0
 _YIELDS = 3
@@ -19,12 +19,11 @@ _YIELDS = 3
 class Concurrency:
     """A number that rises while the endpoint bears more and falls when it says, or shows, that it bears less.
 
-    It starts at min(ceiling, 64), doubles with each clean round trip, and stops where a request is refused that was
-    beyond what had been borne before: that is the bound. It is tried again after a pause that is four times as long with each
-    refusal and is forgotten with each success. Refusals that have nothing to do with the number do not lower it,
-    unless they are many: then, as where much goes wrong, it falls by three tenths a round trip and rises again by one,
-    or a tenth (after Chiu & Jain 1989). Where answers come ever later, more on their way
-    must be worth it (Little's law: what is on its way, over the round trip, is what comes back a second).
+    It starts at min(ceiling, 64), doubles with each clean round trip, and stops at the bound beyond which requests are
+    refused. Refusals that have nothing to do with the number do not lower it, unless they are many: then, as where much
+    goes wrong, it falls by three tenths a round trip and rises again by one, or a tenth (after Chiu & Jain 1989). Where
+    answers come ever later, more on their way must be worth it (Little's law: what is on its way, over the round trip,
+    is what comes back a second).
     """
 
     def __init__(self, ceiling: int) -> None:
@@ -37,11 +36,7 @@ class Concurrency:
         self._last_cut = -math.inf
         self._wrong = 0.0
         self._refused = 0.0
-        self._borne = 0
-        self._bound = self._known = float(ceiling)  # where it stops, and what it was before a try
-        self._step = 1
-        self._hold_s = _FIRST_HOLD_S
-        self._try_at = 0.0
+        self._bound = Bound(ceiling)
         self._best_throughput = 0.0
         self._best_limit = 0.0
         self._yielded = 0
@@ -61,10 +56,7 @@ class Concurrency:
         self.round_trip_s = seconds if not self.round_trip_s else 0.9 * self.round_trip_s + 0.1 * seconds
         self._usual_s = seconds if not self._usual_s else self._usual_s + _MEMORY * (seconds - self._usual_s)
         self._best_round_trip_s = min(self._best_round_trip_s, self.round_trip_s)
-        self._borne = max(self._borne, at)
-        if at > self._known:
-            self._known = float(at)
-            self._hold_s, self._try_at = _FIRST_HOLD_S, now  # more is borne than it was: go on at once
+        self._bound.answered(at, now)
         before = self._limit
         if wanted:
             self._grow(now)
@@ -75,12 +67,9 @@ class Concurrency:
         return int(self._limit) > int(before)
 
     def _grow(self, now: float) -> None:
-        if self._limit >= self._bound and self._bound < self._ceiling and now >= self._try_at:
-            self._known = self._bound
-            self._bound = min(float(self._ceiling), self._bound + self._step)
-            self._step *= 2
-            self._try_at = now + max(_FIRST_HOLD_S, 2 * self.round_trip_s)
-        if self._limit >= self._bound:
+        if self._limit >= self._bound.value:
+            self._bound.reached(now)
+        if self._limit >= self._bound.value:
             return
         throughput = self._limit / self.round_trip_s
         if throughput > 1.05 * self._best_throughput:
@@ -89,7 +78,7 @@ class Concurrency:
         if queueing and self._limit > 1.5 * self._best_limit:
             return
         more = 1.0 if self._growing_fast and not queueing else max(1.0, _SLOWLY * self._limit) / self._limit
-        self._limit = min(self._bound, self._limit + more)
+        self._limit = min(self._bound.value, self._limit + more)
 
     def pushed_back(self, started: float, at: int, now: float) -> bool:
         """A request that started then, as the `at`-th on its way, was refused; whether the limit was lowered for it.
@@ -97,13 +86,9 @@ class Concurrency:
         Of the requests that were on their way together each may be refused: they lower it once.
         """
         self._refused += _MEMORY * (1 - self._refused)
-        if at > self._borne:
-            if started >= self._last_cut and self._step > 1:
-                self._hold_s = min(4 * self._hold_s, _LONGEST_HOLD_S)
+        if self._bound.refused(started, at, now):
             self._last_cut = now
-            self._bound = self._known = max(1.0, min(self._bound, at - 1.0))
-            self._limit = min(self._limit, self._bound)
-            self._step, self._try_at = 1, now + self._hold_s
+            self._limit = min(self._limit, self._bound.value)
             return True
         many = self._refused > _TOO_MANY_REFUSED
         if many and started >= self._last_cut:
@@ -125,7 +110,7 @@ class Concurrency:
         self._limit = max(1.0, self._limit * _BACK_OFF)
         self._growing_fast = False
         self._last_cut = now
-        self._borne = self.limit  # more than that has to be seen again
+        self._bound.forget_beyond(self.limit)  # more than that has to be seen again
 
     def _yield(self, now: float) -> None:
         """Answers take far longer than they did: ask for less, and if that doesn't help, take it for the new normal."""
