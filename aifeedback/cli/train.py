@@ -33,7 +33,9 @@ ACCUM = Annotated[int | None, typer.Option(min=1, metavar="N", help="Batches to 
 RATE = Annotated[
     float | None, typer.Option("--lr", help="Learning rate; default 5e-6, without LoRA 5e-7 (sft: 2e-4 and 2e-5).")
 ]
-BETA = Annotated[float | None, typer.Option(min=0, help="How strongly to stay near the starting model; default 0.1.")]
+BETA = Annotated[
+    float | None, typer.Option(metavar="B", help="How strongly to stay near the starting model; default 0.1.")
+]
 LENGTH = Annotated[
     int | None,
     typer.Option(
