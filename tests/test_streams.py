@@ -36,20 +36,34 @@ def test_the_pieces_of_a_stream_are_one_reply() -> None:
 
 def test_a_stream_says_how_it_ended() -> None:
     assert read_reply(event(content="It is") + LENGTH, "text").finish_reason == "length"
-    assert read_reply(event(content="It is A.") + DONE, "text").complete
+    assert read_reply(event(content="It is A.") + STOP, "text").complete
+
+
+def test_of_several_answers_in_one_stream_the_first_is_read() -> None:
+    other = data({"choices": [{"index": 1, "delta": {"content": "It is B."}, "finish_reason": None}]})
+    assert read_reply(event(content="It is ") + other + event(content="A.") + STOP, "text").content == "It is A."
 
 
 @pytest.mark.parametrize(
     ("stream", "error"),
     [
         (event(content="It is A."), Hiccup),
+        (event(content="It is A.") + DONE, Hiccup),
         (event(content="It is A.") + STOP[:20], Hiccup),
         (event(content="It is") + b"data: no JSON\n\n" + STOP + DONE, Hiccup),
         (event(content="It is A.") + data({"error": {"message": "overloaded", "code": 529}}) + DONE, Busy),
         (b": ping\n\n", Hiccup),
         (b"data:", Hiccup),
     ],
-    ids=["no end", "cut in an event", "a broken event", "an error among the events", "nothing but a comment", "a word"],
+    ids=[
+        "no end",
+        "no reason for its end",
+        "cut in an event",
+        "a broken event",
+        "an error among the events",
+        "nothing but a comment",
+        "a word",
+    ],
 )
 def test_a_stream_that_does_not_come_to_its_end_is_no_reply(stream: bytes, error: type[AifeedbackError]) -> None:
     with pytest.raises(error):

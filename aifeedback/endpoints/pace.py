@@ -22,8 +22,9 @@ class Pace:
     """Slots for requests to one endpoint: as many at a time as it bears, as many a minute as it allows.
 
     With `first_alone` the first request goes by itself for a second, and with a few others until something was heard:
-    what it learns (a parameter that is refused, a limit in the headers) all others need not learn by being refused. What the endpoint says about waiting
-    holds for all slots at once. `rpm` and `tpm` are the user's limits a minute, 0 none.
+    what it learns (a parameter that is refused, a limit in the headers) all others need not learn by being refused.
+    What the endpoint says about waiting holds for all slots at once. `rpm` and `tpm` are the user's limits a minute, 0
+    none.
     """
 
     def __init__(self, ceiling: int, *, rpm: float = 0.0, tpm: float = 0.0, first_alone: bool = False) -> None:

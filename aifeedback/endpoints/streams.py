@@ -21,10 +21,8 @@ def completion(payload: bytes) -> dict[str, object] | None:
     whole: dict[str, object] = {}
     texts = dict.fromkeys(_TEXTS, "")
     finish_reason: object = None
-    ended = False
     for data in _events(payload):
         if data.strip() == b"[DONE]":
-            ended = True
             break
         chunk = _object(data)
         if chunk.get("error"):
@@ -36,9 +34,9 @@ def completion(payload: bytes) -> dict[str, object] | None:
         if isinstance(piece, dict):
             for name in _TEXTS:
                 texts[name] += piece[name] if isinstance(piece.get(name), str) else ""
-    if not ended and not finish_reason:
+    if not finish_reason:  # the mark of the end is no proof: a proxy writes it too where the server broke off
         raise Hiccup("the endpoint streams its answer, which it was not asked to, and breaks off")
-    return {**whole, "choices": [{"index": 0, "message": texts, "finish_reason": finish_reason or "stop"}]}
+    return {**whole, "choices": [{"index": 0, "message": texts, "finish_reason": finish_reason}]}
 
 
 def _events(payload: bytes) -> Iterator[bytes]:
@@ -61,5 +59,6 @@ def _object(data: bytes) -> dict[str, object]:
 
 
 def _first(choices: object) -> dict[str, object]:
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return first if isinstance(first, dict) else {}
+    """The piece of the first of several answers: events bring them in turn."""
+    pieces = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return next((piece for piece in pieces if not piece.get("index")), {})
