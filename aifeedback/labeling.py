@@ -250,7 +250,7 @@ def verdict(critic: str, question: Question, outcome: Reply | GiveUp) -> Verdict
         )  # fmt: skip
     return Verdict(
         critic, question.order, question.sample, as_p_a(reading.p_first, question.order),
-        method=reading.method, reason=reading.reason, reply=outcome,
+        method=reading.method, reason=reading.reason, soft=reading.soft, mass=reading.mass, reply=outcome,
     )  # fmt: skip
 
 

@@ -144,13 +144,19 @@ class VerdictFormat:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One asking: a pair shown in one order, as the messages that go to the critic."""
+    """One asking: a pair shown in one order, as the messages that go to the critic.
+
+    `down` and `room` say how it is put again where a first reply could not be read or was cut off: so many rungs further
+    down the ladder, and with so many times the room for the reply. They are no part of what is asked.
+    """
 
     messages: tuple[Message, ...]
     format: VerdictFormat
     pair: Pair
     order: Order
     sample: int = 0
+    down: int = 0
+    room: int = 1
 
     @property
     def first(self) -> Content:
@@ -176,6 +182,18 @@ class Usage:
     reasoning: int = 0
     written: int = 0
     cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a reply: what it spells from `start` to before `end` of `Reply.said`, and what else it could have been.
+
+    `alternatives`: texts and natural log probabilities, the token itself among them; empty where they were not kept.
+    """
+
+    start: int
+    end: int
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 # What servers call it when a reply is not whole: cut off at a limit, held back by a filter, or broken.
@@ -211,7 +229,10 @@ _UNFINISHED = CUT_OFF_ENDINGS | FILTERED_ENDINGS | BROKEN_ENDINGS
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the critic said, unread. `rung` is how it was asked: `json_schema`, `json_object` or `text`."""
+    """What the critic said, unread. `rung` is how it was asked: `json_schema`, `json_object` or `text`.
+
+    `tokens`: of what it said, in order, where the endpoint gave log probabilities.
+    """
 
     content: str
     reasoning: str = ""
@@ -221,6 +242,12 @@ class Reply:
     fingerprint: str = ""
     rung: str = "text"
     usage: Usage = Usage()
+    tokens: tuple[Token, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """Where the verdict stands: the content, or what a server put beside an empty one."""
+        return self.content if self.content.strip() else self.reasoning
 
     @property
     def ending(self) -> str:
@@ -240,6 +267,8 @@ class Reading:
     """What a reply amounts to: `p_first` with `reason` (the critic's own words), or a `status` and why.
 
     `method` says where the verdict was found, e.g. `json_schema`, `fenced`, `embedded`, `tag`, `claim`, `letter`.
+    `soft`: `p_first` comes from the verdict token's probabilities, `mass` of which lay on the answers that were offered;
+    `method` then ends in `:not_sampled` where the likelier answer is not the one that was sampled.
     """
 
     p_first: PFirst | None
@@ -247,6 +276,8 @@ class Reading:
     reason: str = ""
     status: Status | None = None
     why: str = ""
+    soft: bool = False
+    mass: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from aifeedback.prices import Price
 from aifeedback.records import Order
 
 OnConflict = Literal["drop", "tie", "soft"]
+Soft = Literal["auto", "logprobs", "samples", "off"]
+Panel = Literal["mean", "majority"]
 Explain = Literal["none", "reason", "full"]
 Meta = Literal["keep", "text", "drop"]
 Shape = Literal["auto", "strings", "messages"]

@@ -98,9 +98,7 @@ def test_a_reply_is_read_with_all_that_it_says() -> None:
         "prompt_tokens_details": {"cached_tokens": 4},
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
-    assert read_reply(answer(usage=usage), "text") == Reply(
-        "yes", "", "", "stop", "m-1", "fp", "text", Usage(10, 4, 5, 3)
-    )
+    assert read_reply(answer(usage=usage), {}) == Reply("yes", "", "", "stop", "m-1", "fp", "text", Usage(10, 4, 5, 3))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +119,7 @@ def test_a_reply_is_read_with_all_that_it_says() -> None:
     ids=["reasoning_content", "reasoning", "null content", "parts", "no parts", "refusal", "nothing", "object", "number", "lone surrogate", "odd object"],
 )  # fmt: skip
 def test_messages_of_all_kinds_are_read(message: object, content: str, reasoning: str, refusal: str) -> None:
-    reply = read_reply(answer(message), "text")
+    reply = read_reply(answer(message), {})
     assert (reply.content, reply.reasoning, reply.refusal) == (content, reasoning, refusal)
     reply.content.encode()
 
@@ -140,7 +138,7 @@ def test_messages_of_all_kinds_are_read(message: object, content: str, reasoning
     ],
 )
 def test_usage_that_makes_no_sense_counts_nothing(usage: object) -> None:
-    assert read_reply(answer(usage=usage), "text").usage == Usage()
+    assert read_reply(answer(usage=usage), {}).usage == Usage()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +163,7 @@ def test_usage_that_makes_no_sense_counts_nothing(usage: object) -> None:
     ids=["thinking in the total alone", "thinking apart", "a total alone", "nothing said", "no output", "no input", "cache", "cost", "free", "a sum", "own key", "not own key", "below 0", "text", "yes"],
 )  # fmt: skip
 def test_usage_is_what_will_be_billed(usage: object, read: Usage) -> None:
-    assert read_reply(answer(usage=usage), "text").usage == read
+    assert read_reply(answer(usage=usage), {}).usage == read
 
 
 @pytest.mark.parametrize(
@@ -191,7 +189,7 @@ def test_a_reply_is_as_long_as_the_request_allows(fields: dict[str, object], tok
 )
 def test_an_answer_that_did_not_end_is_not_complete(reason: str) -> None:
     try:
-        assert not read_reply(answer(finish_reason=reason), "text").complete
+        assert not read_reply(answer(finish_reason=reason), {}).complete
     except Hiccup:
         assert reason == "error"
 
@@ -207,7 +205,7 @@ def test_an_answer_that_did_not_end_is_not_complete(reason: str) -> None:
 )  # fmt: skip
 def test_a_200_that_is_no_answer_is_tried_again(payload: bytes) -> None:
     with pytest.raises(Hiccup):
-        read_reply(payload, "text")
+        read_reply(payload, {})
 
 
 @pytest.mark.parametrize(
@@ -222,7 +220,7 @@ def test_a_200_that_is_no_answer_is_tried_again(payload: bytes) -> None:
 )
 def test_an_error_inside_a_200_means_what_it_says(error: object, kind: type[AifeedbackError]) -> None:
     with pytest.raises(kind):
-        read_reply(dumps({"error": error}), "text")
+        read_reply(dumps({"error": error}), {})
 
 
 def openai(message: str, code: str | None = None, kind: str = "invalid_request_error") -> object:
@@ -375,7 +373,7 @@ JSON_VALUES = st.recursive(
 def test_whatever_comes_back_is_a_reply_or_one_of_our_errors(value: object, status: int) -> None:
     payload = dumps(value)
     try:
-        reply = read_reply(payload, "text")
+        reply = read_reply(payload, {})
     except AifeedbackError as error:
         str(error).encode()
     else:
@@ -386,7 +384,7 @@ def test_whatever_comes_back_is_a_reply_or_one_of_our_errors(value: object, stat
 @given(st.binary())
 def test_any_bytes_are_a_reply_or_one_of_our_errors(payload: bytes) -> None:
     with pytest.raises(AifeedbackError):
-        read_reply(payload, "text")
+        read_reply(payload, {})
     assert read_refusal(400, payload).status == 400
 
 
@@ -394,4 +392,4 @@ def test_an_error_beside_choices_is_an_error_and_never_the_answer_that_stands_th
     message = {"content": '{"analysis": "x", "verdict": "A"}'}
     payload = {"error": {"code": 502, "message": "upstream"}, "choices": [{"finish_reason": None, "message": message}]}
     with pytest.raises(Hiccup, match="upstream"):
-        read_reply(dumps(payload), "text")
+        read_reply(dumps(payload), {})

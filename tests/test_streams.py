@@ -29,19 +29,19 @@ def test_the_pieces_of_a_stream_are_one_reply() -> None:
         [b": ping\n\n", event(role="assistant", content=""), event(reasoning_content="Hm."), event(content="It is"), event(content=" A."), STOP, USAGE, DONE]
     )  # fmt: skip
     reply = Reply("It is A.", reasoning="Hm.", finish_reason="stop", model="m-1", rung="text", usage=Usage(7, 0, 3, 0))
-    assert read_reply(stream, "text") == reply
-    assert read_reply(stream.replace(b"\n", b"\r\n"), "text") == reply
-    assert read_reply(b"event: message\n" + stream, "text") == reply
+    assert read_reply(stream, {}) == reply
+    assert read_reply(stream.replace(b"\n", b"\r\n"), {}) == reply
+    assert read_reply(b"event: message\n" + stream, {}) == reply
 
 
 def test_a_stream_says_how_it_ended() -> None:
-    assert read_reply(event(content="It is") + LENGTH, "text").finish_reason == "length"
-    assert read_reply(event(content="It is A.") + STOP, "text").complete
+    assert read_reply(event(content="It is") + LENGTH, {}).finish_reason == "length"
+    assert read_reply(event(content="It is A.") + STOP, {}).complete
 
 
 def test_of_several_answers_in_one_stream_the_first_is_read() -> None:
     other = data({"choices": [{"index": 1, "delta": {"content": "It is B."}, "finish_reason": None}]})
-    assert read_reply(event(content="It is ") + other + event(content="A.") + STOP, "text").content == "It is A."
+    assert read_reply(event(content="It is ") + other + event(content="A.") + STOP, {}).content == "It is A."
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_of_several_answers_in_one_stream_the_first_is_read() -> None:
 )
 def test_a_stream_that_does_not_come_to_its_end_is_no_reply(stream: bytes, error: type[AifeedbackError]) -> None:
     with pytest.raises(error):
-        read_reply(stream, "text")
+        read_reply(stream, {})

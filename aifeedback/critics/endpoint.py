@@ -1,4 +1,4 @@
-"""A critic behind an OpenAI-compatible endpoint."""
+"""A critic behind an endpoint."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from aifeedback.endpoints.address import Address
-from aifeedback.endpoints.chat import (
-    ChatParameters,
-    body,
-    meaning,
-    most,
-    most_output,
-    read_refusal,
-    read_reply,
-    rung_of,
-)
+from aifeedback.endpoints import chat
+from aifeedback.endpoints.address import Address, DialectName
+from aifeedback.endpoints.chat import ChatParameters
+from aifeedback.endpoints.dialect import Dialect
 from aifeedback.endpoints.features import Features, adapt, without_limit
 from aifeedback.endpoints.http import Http, HttpResponse
 from aifeedback.endpoints.limits import retry_after
@@ -27,6 +20,7 @@ from aifeedback.prices import Most
 from aifeedback.records import Question, Reply, Status
 
 _log = logging.getLogger(__name__)
+_DIALECTS: Mapping[DialectName, Dialect] = {"chat": chat}
 
 
 class EndpointCritic:
@@ -53,6 +47,7 @@ class EndpointCritic:
         self.before_request: Callable[[], None] = lambda: None
         self.after_response: Callable[[Mapping[str, str]], None] = lambda _: None
         self.must_bound = False
+        self._dialect = _DIALECTS[address.dialect]
         self._timeout_s = timeout_s
         self._features = features
         self._on_learnt = on_learnt
@@ -84,14 +79,14 @@ class EndpointCritic:
 
         A request refused with a 4xx costs nothing, so those by which we learn how to ask need no money of their own.
         """
-        return most(question, self.parameters, self._features)
+        return self._dialect.most(question, self.parameters, self._features)
 
     async def _ask(self, question: Question) -> Reply:
         features = self._features
         tried = {features}
         while True:
-            fields = body(question, self.parameters, features)
-            if self.must_bound and not most_output(fields):
+            fields = self._dialect.body(question, self.parameters, features)
+            if self.must_bound and not self._dialect.most_output(fields):
                 error = CriticGone(
                     f"{self.name} takes no limit on the length of a reply, so its cost has none and --max-cost can't hold. Leave that out, or set a limit with --extra-body."
                 )
@@ -100,7 +95,7 @@ class EndpointCritic:
             response = await self._post(fields)
             if response.status == 200:
                 self._tell()
-                return read_reply(response.body, rung_of(fields))
+                return self._dialect.read_reply(response.body, fields)
             learnt = self._learn(features, fields, response)
             if learnt in tried:  # it refuses the limit on the length under either name
                 learnt = without_limit(features)
@@ -123,8 +118,8 @@ class EndpointCritic:
         """How to ask instead, where a 400 names something that we can leave out; the whole run asks so from then on."""
         if response.status not in {400, 422}:
             return None
-        refusal = read_refusal(response.status, response.body)
-        error = meaning(refusal)
+        refusal = self._dialect.read_refusal(response.status, response.body)
+        error = self._dialect.meaning(refusal)
         if not isinstance(error, GiveUp) or error.status is not Status.FAILED:
             return None  # it is about the content or the model: leaving a parameter out would not help
         ours = frozenset(fields) - frozenset(self.parameters.extra_body) - {"model", "messages"}
@@ -143,8 +138,8 @@ class EndpointCritic:
             self._on_learnt(self._features, "; ".join(dict.fromkeys(refused)))
 
     def _error(self, response: HttpResponse) -> AifeedbackError:
-        refusal = read_refusal(response.status, response.body, retry_after(response.headers))
-        error = meaning(refusal)
+        refusal = self._dialect.read_refusal(response.status, response.body, retry_after(response.headers))
+        error = self._dialect.meaning(refusal)
         if isinstance(error, CriticGone) and response.status in {401, 403}:
             error = CriticGone(f"{error} Sent to {self.address.shown}: {self.address.key_note}.")
         if 300 <= response.status < 400:
@@ -159,4 +154,5 @@ class EndpointCritic:
         if not any(secret in text for secret in self.address.secrets for text in texts):
             return reply
         content, reasoning, refusal, finish_reason, model, fingerprint = map(self.address.redact, texts)
+        # Its tokens would no longer be where they stand in the text.
         return Reply(content, reasoning, refusal, finish_reason, model, fingerprint, reply.rung, reply.usage)

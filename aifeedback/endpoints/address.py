@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from aifeedback.errors import SettingsError
@@ -21,6 +22,11 @@ _SECRET_NAME = re.compile(
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HOST = re.compile(r"[\w.:~%-]+")
+
+
+DialectName = Literal["chat"]
+"""The API that is spoken: OpenAI's chat completions."""
+_PATHS: Mapping[DialectName, str] = {"chat": "/chat/completions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class Provider:
     headers_env: Mapping[str, str] = field(default_factory=dict[str, str])
     local: bool = False
     prices: str = ""
+    dialect: DialectName = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Address:
     headers: Mapping[str, str]
     secrets: tuple[str, ...]
     key_note: str
+    dialect: DialectName = "chat"
 
     def redact(self, text: str) -> str:
         """`text` without any of the secrets."""
@@ -112,12 +120,13 @@ def resolve(settings: EndpointSettings, environment: Mapping[str, str], *, needs
     return Address(
         provider=provider.name,
         model=model,
-        url=f"{bare}/chat/completions" + (f"?{query}" if query else ""),
+        url=f"{bare}{_PATHS[provider.dialect]}" + (f"?{query}" if query else ""),
         shown=bare,
         identity=settings.id or bare,
         headers=headers,
         secrets=tuple(sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)),
         key_note=key_note,
+        dialect=provider.dialect,
     )
 
 

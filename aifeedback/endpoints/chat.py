@@ -44,11 +44,11 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
         "model": parameters.model,
         "messages": [{"role": message.role, "content": message.content} for message in question.messages],
         "temperature": parameters.temperature,
-        features.max_tokens_name: parameters.max_tokens,
+        features.max_tokens_name: parameters.max_tokens * question.room,
     }
     if parameters.reasoning_effort:
         fields["reasoning_effort"] = parameters.reasoning_effort
-    response_format = _response_format(question.format, RUNGS[features.rung])
+    response_format = _response_format(question.format, RUNGS[min(features.rung + question.down, len(RUNGS) - 1)])
     if response_format:
         fields["response_format"] = response_format
     for name in features.dropped:
@@ -60,7 +60,7 @@ def most(question: Question, parameters: ChatParameters, features: Features) -> 
     """The most tokens that a request can be billed for: the bytes of its body, and its limit on the reply."""
     fields = body(question, parameters, features)
     size = most_input(len(dumps(fields)), len(question.messages))
-    return Most(size, most_output(fields) or parameters.max_tokens)
+    return Most(size, most_output(fields) or parameters.max_tokens * question.room)
 
 
 def most_output(fields: Mapping[str, object]) -> int:
@@ -101,8 +101,8 @@ def rung_of(sent: Mapping[str, object]) -> str:
     return kind if kind in RUNGS else "text"
 
 
-def read_reply(payload: bytes, rung: str) -> Reply:
-    """The reply in a 200's body. Raises Hiccup where it is none, or what an error object inside it means."""
+def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
+    """The reply in the body of a 200 that came for `sent`. Raises Hiccup where it is none, or what an error object inside it means."""
     data = _object(payload)
     if data is None:
         data = streams.completion(payload)
@@ -126,7 +126,7 @@ def read_reply(payload: bytes, rung: str) -> Reply:
         finish_reason=_text(choices[0].get("finish_reason")).partition(":")[0],
         model=_text(data.get("model")),
         fingerprint=_text(data.get("system_fingerprint")),
-        rung=rung,
+        rung=rung_of(sent),
         usage=_usage(data.get("usage")),
     )
 

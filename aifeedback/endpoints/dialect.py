@@ -1,0 +1,42 @@
+"""The API that an endpoint speaks: how a question is put to it, and how what comes back is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from aifeedback.endpoints.features import Features
+from aifeedback.errors import AifeedbackError
+from aifeedback.prices import Most
+from aifeedback.records import Question, Reply
+
+if TYPE_CHECKING:
+    from aifeedback.endpoints.chat import ChatParameters, Refusal
+
+
+class Dialect(Protocol):
+    """What a module that speaks an API offers; all of it is pure."""
+
+    def body(self, question: Question, parameters: ChatParameters, features: Features, /) -> dict[str, object]:
+        """The fields of the request for `question`."""
+        ...
+
+    def most(self, question: Question, parameters: ChatParameters, features: Features, /) -> Most:
+        """The most tokens that the request for `question` can be billed for."""
+        ...
+
+    def most_output(self, fields: Mapping[str, object], /) -> int:
+        """The most tokens that a reply to a request with these fields can have; 0 where nothing bounds it."""
+        ...
+
+    def read_reply(self, payload: bytes, sent: Mapping[str, object], /) -> Reply:
+        """The reply in the body of a 200 that came for `sent`. Raises what an error inside it means."""
+        ...
+
+    def read_refusal(self, status: int, payload: bytes, retry_after_s: float = 0.0, /) -> Refusal:
+        """What an error response says."""
+        ...
+
+    def meaning(self, refusal: Refusal, /) -> AifeedbackError:
+        """What to do about an error response."""
+        ...
