@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -27,13 +28,17 @@ BUILTIN = "builtin"
 
 @dataclass(frozen=True, slots=True)
 class CriticSettings:
-    """One critic: where it is, what is asked of it in its own way and what it costs (None: as the run's settings say)."""
+    """One critic: where it is, what is asked of it in its own way and what it costs (None: as the run's settings say).
+
+    `weight`: how much it counts in a panel, above 0.
+    """
 
     endpoint: EndpointSettings
     temperature: float | None = None
     max_tokens: int | None = None
     reasoning_effort: str | None = None
     price: Price | None = None
+    weight: Fraction = Fraction(1)
 
     def over(self, ask: AskSettings) -> AskSettings:
         """The run's settings with this critic's own on top."""
@@ -109,7 +114,7 @@ def check(
     needs_key: bool = True,
 ) -> None:
     """Raises SettingsError for a critic that can't be asked as it is named: before anything else is done."""
-    names = [critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name for critic in critics]
+    names = [name_of(critic) for critic in critics]
     for name in names:
         if names.count(name) > 1:
             raise SettingsError(
@@ -122,6 +127,11 @@ def check(
         for critic in critics:
             if price_of(critic, asking, environment) is None:
                 raise SettingsError(_priceless(critic))
+
+
+def name_of(critic: CriticSettings | Critic) -> str:
+    """The critic's name as it stands in verdicts."""
+    return critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name
 
 
 def price_of(critic: CriticSettings | Critic, asking: AskingSettings, environment: Mapping[str, str]) -> Price | None:
@@ -178,7 +188,7 @@ def _has_a_name(url: str) -> bool:
 
 def _priceless(critic: CriticSettings | Critic) -> str:
     """What to say of a critic whose price is not known."""
-    name = critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name
+    name = name_of(critic)
     known: list[str] = []
     if isinstance(critic, CriticSettings):
         from aifeedback.endpoints.price_list import near

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 from aifeedback.errors import SettingsError
 from aifeedback.prices import Price
 from aifeedback.records import Order
 
-OnConflict = Literal["drop", "tie", "soft"]
+OnConflict = Literal["drop", "tie", "soft", "escalate"]
 Soft = Literal["auto", "logprobs", "samples", "off"]
 Panel = Literal["mean", "majority"]
 Explain = Literal["none", "reason", "full"]
@@ -33,14 +34,28 @@ class InputSettings:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileSettings:
-    """How verdicts become a label. Raises SettingsError for a `min_preference` outside [0.5, 1]."""
+    """How verdicts become a label. Raises SettingsError for a `min_preference` outside [0.5, 1].
+
+    `panel`: how several critics' verdicts become one. `weights`: of each critic by its name, as whole numbers, since
+    only their proportions count; empty where all count alike.
+    """
 
     on_conflict: OnConflict = "drop"
     min_preference: float = 0.5
+    panel: Panel = "mean"
+    weights: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.min_preference <= 1.0:
             raise SettingsError(f"--min-preference {self.min_preference} is not between 0.5 and 1.")
+
+
+def whole_weights(weights: Mapping[str, Fraction]) -> dict[str, int]:
+    """Weights above 0 as whole numbers in the same proportions; nothing where all are alike."""
+    if len(set(weights.values())) <= 1:
+        return {}
+    whole = math.lcm(*(weight.denominator for weight in weights.values()))
+    return {name: int(weight * whole) for name, weight in weights.items()}
 
 
 @dataclass(frozen=True, slots=True)

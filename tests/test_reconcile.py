@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aifeedback.reconcile import reconcile, without_asking
+from aifeedback.reconcile import reconcile, unsettled, without_asking
 from aifeedback.records import PA, Label, Order, Pair, PFirst, Status, Verdict, as_p_a
-from aifeedback.settings import OnConflict, ReconcileSettings
+from aifeedback.settings import OnConflict, Panel, ReconcileSettings, whole_weights
 
 PAIR = Pair("1", "prompt", "one", "two")
 AB, BA = Order.AB, Order.BA
@@ -172,6 +173,67 @@ def test_a_panel_one_of_whose_critics_is_silent_in_an_order_gives_no_label():
     assert (label.status, label.p_a, label.order_p_a) == (Status.REFUSED, None, {AB: 1.0})
 
 
+def weighed(*said: Said, panel: Panel = "mean", weights: dict[str, int] | None = None) -> Label:
+    return reconcile(PAIR, verdicts(*said), ReconcileSettings(panel=panel, weights=weights or {}))
+
+
+def test_a_critic_of_double_weight_counts_twice():
+    label = weighed((AB, 0.9, "x"), (AB, 0.0, "y"), weights={"x": 2, "y": 1})
+    assert (label.p_a, label.winner) == (0.6, "a")
+    assert weighed((AB, 0.9, "x"), (AB, 0.0, "y"), weights={"x": 1, "y": 2}).p_a == 0.3
+
+
+def test_weights_are_as_exact_as_they_are_written():
+    weights = {"x": Fraction("0.1"), "y": Fraction("0.2"), "z": Fraction("0.3")}
+    assert whole_weights(weights) == {"x": 1, "y": 2, "z": 3}
+    assert whole_weights({"x": Fraction("0.7"), "y": Fraction("0.70")}) == {}
+    # 0.1 + 0.2 against 0.3: exactly a tie, which sums of floats would miss.
+    label = weighed((AB, 1.0, "x"), (AB, 1.0, "y"), (AB, 0.0, "z"), weights=whole_weights(weights))
+    assert (label.p_a, label.status) == (0.5, Status.TIE)
+
+
+def test_a_majority_counts_decisions_however_sure_they_are():
+    said = [(AB, 0.51, "x"), (AB, 0.51, "y"), (AB, 0.0, "z")]
+    assert weighed(*said).winner == "b"
+    majority = weighed(*said, panel="majority")
+    assert (majority.winner, majority.p_a) == ("a", 0.666667)
+    assert weighed(*said, panel="majority", weights={"x": 1, "y": 1, "z": 3}).winner == "b"
+    assert weighed((AB, 0.5, "x"), (AB, 0.6, "y"), panel="majority").p_a == 0.75
+
+
+def test_a_vote_is_the_decision_of_the_mean_of_the_samples():
+    assert weighed((AB, 1.0), (AB, 1.0), (AB, 0.0), panel="majority").p_a == 1.0
+    assert weighed((AB, 1.0), (AB, 0.0), panel="majority").status is Status.TIE
+
+
+def test_a_majority_needs_every_critic_too():
+    label = weighed((AB, 1.0, "x"), (AB, 1.0, "y"), (AB, Status.UNPARSED, "z"), panel="majority")
+    assert (label.status, label.p_a) == (Status.UNPARSED, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "doubtful"),
+    [
+        pytest.param([(AB, 1.0), (BA, 1.0)], 0.5, False, id="a plain label"),
+        pytest.param([(AB, 1.0), (BA, 0.0)], 0.5, True, id="a conflict"),
+        pytest.param([(AB, 0.8), (BA, 0.6)], 0.75, True, id="weak"),
+        pytest.param([(AB, 0.5), (BA, 0.5)], 0.5, False, id="a tie is an answer"),
+        pytest.param([(AB, 0.5), (BA, 0.5)], 0.6, True, id="a tie where more is wanted"),
+        pytest.param([(AB, 1.0, "x"), (AB, 0.0, "y")], 0.5, True, id="two critics that cancel each other out"),
+        pytest.param([(AB, 1.0), (BA, Status.UNPARSED)], 0.5, False, id="a failure"),
+    ],
+)
+def test_a_stronger_critic_is_worth_asking_where_the_first_contradict_themselves_or_are_weak(
+    said: list[Said], least: float, doubtful: bool
+):
+    settings = ReconcileSettings("escalate", least)
+    assert unsettled(reconcile(PAIR, verdicts(*said), settings), settings) is doubtful
+
+
+def test_identical_responses_are_no_doubt():
+    assert not unsettled(without_asking(PAIR, Status.TIE, "identical"), ReconcileSettings("escalate", 0.9))
+
+
 def test_a_label_keeps_its_verdicts_in_the_order_in_which_they_came():
     given_ = verdicts((BA, 1.0), (AB, Status.UNPARSED), (AB, 0.5))
     assert reconcile(PAIR, given_, ReconcileSettings()).verdicts == tuple(given_)
@@ -189,8 +251,10 @@ PLACES = st.dictionaries(
 )
 SETTINGS = st.builds(
     ReconcileSettings,
-    st.sampled_from(["drop", "tie", "soft"]),
+    st.sampled_from(["drop", "tie", "soft", "escalate"]),
     st.sampled_from([0.5, 0.75, 1.0]) | st.integers(500_000, 1_000_000).map(lambda millionths: millionths / 1_000_000),
+    st.sampled_from(["mean", "majority"]),
+    st.dictionaries(st.sampled_from("xyz"), st.integers(1, 30) | st.sampled_from([10**40, 7**20])),
 )
 
 
@@ -221,6 +285,15 @@ def test_exchanging_the_responses_mirrors_the_label_exactly(
     if one.p_a is not None and other.p_a is not None:
         assert round(1 - one.p_a, 6) == other.p_a
     assert {BA if order is AB else AB: round(1 - p, 6) for order, p in one.order_p_a.items()} == other.order_p_a
+
+
+@given(PLACES, SETTINGS, st.integers(1, 9))
+def test_equal_weights_are_as_good_as_none(
+    said: dict[tuple[Order, str, int], int | Status], settings: ReconcileSettings, weight: int
+):
+    heard = from_places(said, exchanged=False)
+    alike = replace(settings, weights=dict.fromkeys("xyz", weight))
+    assert reconcile(PAIR, heard, alike) == reconcile(PAIR, heard, replace(settings, weights={}))
 
 
 @given(PLACES, SETTINGS, st.randoms(use_true_random=False))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import TypeVar
 
 import orjson
@@ -34,6 +37,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "max_tokens": (int,),
     "reasoning_effort": (str,),
     "price": (str, list),
+    "weight": (int, float),
 }
 _WORDS = {
     str: "a text",
@@ -60,17 +64,29 @@ class EndpointFlags:
 
 
 def critics(
-    names: Sequence[str], flags: EndpointFlags, named: Mapping[str, Mapping[str, object]]
+    names: Sequence[str],
+    flags: EndpointFlags,
+    named: Mapping[str, Mapping[str, object]],
+    *,
+    file: Path | None = None,
 ) -> list[CriticSettings]:
-    """The critics that were named, in order. Raises SettingsError."""
+    """The critics that were named, in order. `file` is where [critics.NAME] stands. Raises SettingsError."""
     if not names:
         raise SettingsError(HINT)
     if len(set(names)) < len(names):
         raise SettingsError("--critic names the same critic twice. To ask it several times use --samples.")
-    return [_critic(name, flags, named) for name in names]
+    return [critic(name, flags, named, file=file) for name in names]
 
 
-def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, object]]) -> CriticSettings:
+def critic(
+    name: str,
+    flags: EndpointFlags,
+    named: Mapping[str, Mapping[str, object]],
+    *,
+    file: Path | None = None,
+    flag: str = "--critic",
+) -> CriticSettings:
+    """One critic that `flag` names. Raises SettingsError."""
     if name not in named:
         if "/" not in name and name != BUILTIN:
             near = difflib.get_close_matches(name, [*named, BUILTIN], 1)
@@ -79,13 +95,13 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
                 if near
                 else "Write PROVIDER/MODEL, or name it under [critics.NAME] in aifeedback.toml."
             )
-            raise SettingsError(f"--critic {name}: no such critic. {meant}")
+            raise SettingsError(f"{flag} {name}: no such critic. {meant}")
         return CriticSettings(_endpoint(name, flags, {}))
     # --critic chose the table: it can't also beat what stands there.
     beaten = flags.given - {"critic", *_MERGED}
     if "base_url" in beaten:
         beaten |= {"api_key_env"}  # the key that the table names is meant for the table's own host
-    table = {key: value for key, value in _checked(name, named[name]).items() if key not in beaten}
+    table = {key: value for key, value in _checked(name, named[name], file).items() if key not in beaten}
     price = table.get("price")
     temperature, max_tokens, effort = table.get("temperature"), table.get("max_tokens"), table.get("reasoning_effort")
     return CriticSettings(
@@ -94,30 +110,35 @@ def _critic(name: str, flags: EndpointFlags, named: Mapping[str, Mapping[str, ob
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,
         reasoning_effort=effort if isinstance(effort, str) else None,
         price=read_price(price, f"[critics.{name}]: price") if isinstance(price, str | list) else None,
+        weight=Fraction(str(table.get("weight", 1))),  # as it was written: 0.3 is 3/10
     )
 
 
 _MERGED = ("header", "query", "extra_body")
 
 
-def _checked(name: str, table: Mapping[str, object]) -> Mapping[str, object]:
+def _checked(name: str, table: Mapping[str, object], file: Path | None) -> Mapping[str, object]:
     """The table of a named critic. Raises SettingsError for a key or a type that means nothing, or where none is named."""
+    where = f"{file}: [critics.{name}]" if file else f"[critics.{name}]"
     table = {key.replace("-", "_"): value for key, value in table.items()}
     if "critic" not in table and "/" not in name:
-        raise SettingsError(
-            f'[critics.{name}]: no critic is named. Write for instance critic = "openai/gpt-5-mini" in it.'
-        )
+        raise SettingsError(f'{where}: no critic is named. Write for instance critic = "openai/gpt-5-mini" in it.')
     for key, value in table.items():
         if key not in _KEYS and is_secret(key):
             raise SettingsError(
-                f"[critics.{name}]: a key does not belong into aifeedback.toml. Name the variable that holds it: api_key_env."
+                f"{where}: a key does not belong into aifeedback.toml. Name the variable that holds it: api_key_env."
             )
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, 1)
             meant = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(_KEYS))}."
-            raise SettingsError(f"[critics.{name}]: unknown {key!r}. {meant}")
+            raise SettingsError(f"{where}: unknown {key!r}. {meant}")
         if not isinstance(value, _KEYS[key]) or isinstance(value, bool):
-            raise SettingsError(f"[critics.{name}]: {key} is not {_WORDS[_KEYS[key][-1]]}. Mend it.")
+            raise SettingsError(f"{where}: {key} is not {_WORDS[_KEYS[key][-1]]}. Mend it.")
+    weight = table.get("weight", 1)
+    if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise SettingsError(
+            f"{where}: weight {weight} is no number above 0. Leave it out where all critics count alike."
+        )
     return table
 
 

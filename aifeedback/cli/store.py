@@ -107,7 +107,7 @@ def explain(
     endpoint = EndpointFlags(base_url, "", [], [], extra_body, given(ctx))
     job = Job(
         inputs=inputs,
-        critics=critics(critic or [], endpoint, common.config.critics),
+        critics=critics(critic or [], endpoint, common.config.critics, file=common.config.path),
         template=find_template(template),
         criteria=find_criteria(criteria),
         examples=read_examples(examples) if examples else (),
