@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +20,20 @@ from aifeedback.errors import InputError, SettingsError
 from aifeedback.forms import to_pairs
 from aifeedback.job import Job, run_job
 from aifeedback.labeling import Labeling, LabelSettings
-from aifeedback.lanes import CriticSettings, LaneSettings, check, open_lanes
+from aifeedback.lanes import CriticSettings, LaneSettings, check, name_of, open_lanes
 from aifeedback.prices import read_price
 from aifeedback.prompt_library import find_criteria, find_template, read_examples
 from aifeedback.publish import rest_path
 from aifeedback.records import Invalid, Label, Order, Pair
-from aifeedback.settings import AskingSettings, AskSettings, InputSettings, OnConflict, ReconcileSettings
+from aifeedback.settings import (
+    AskingSettings,
+    AskSettings,
+    InputSettings,
+    OnConflict,
+    Panel,
+    ReconcileSettings,
+    whole_weights,
+)
 from aifeedback.store import Store
 
 AnyPair = Pair | Mapping[str, object]
@@ -39,7 +49,7 @@ class Options:
 
     `critic`: PROVIDER/MODEL, `builtin`, any object with a name and an `ask`, or several of these. `store` `""` is the
     command's own default for critics named by text, and none for objects, whose answers their name does not fix.
-    `max_cost`: USD. `price`: (input, output) or (input, output, cached) in USD a million tokens.
+    `weights`: how much critics count in a panel, by their names; 1 where nothing is said. `max_cost`: USD. `price`: (input, output) or (input, output, cached) in USD a million tokens.
     """
 
     critic: str | Critic | Sequence[str | Critic]
@@ -51,7 +61,10 @@ class Options:
     temperature: float | None = None
     max_tokens: int = 2048
     reasoning_effort: str = ""
+    panel: Panel = "mean"
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
     on_conflict: OnConflict = "drop"
+    escalate_to: str | Critic | None = None
     min_preference: float = 0.5
     base_url: str = ""
     api_key_env: str = ""
@@ -73,7 +86,11 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raise SettingsError for what is not among the choices."""
-        for name, choices in (("orders", ("both", "ab", "ba")), ("on_conflict", ("drop", "tie", "soft"))):
+        for name, choices in (
+            ("orders", ("both", "ab", "ba")),
+            ("on_conflict", ("drop", "tie", "soft", "escalate")),
+            ("panel", ("mean", "majority")),
+        ):
             if getattr(self, name) not in choices:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}.")
         if self.concurrency < 1:
@@ -90,6 +107,14 @@ class Options:
             raise SettingsError("critic is empty. Name one, for instance critic='openai/gpt-5-mini'.")
         return [CriticSettings(self._endpoint(critic)) if isinstance(critic, str) else critic for critic in wanted]
 
+    def _weights(self, names: Sequence[str]) -> dict[str, int]:
+        for name, weight in self.weights.items():
+            if name not in names:
+                raise SettingsError(f"weights names {name!r}, which is none of the critics: {', '.join(names)}.")
+            if not 0 < weight < math.inf:
+                raise SettingsError(f"weights: that of {name} is {weight}, no number above 0.")
+        return whole_weights({name: Fraction(str(self.weights.get(name, 1))) for name in names})
+
     def _endpoint(self, critic: str) -> EndpointSettings:
         return EndpointSettings(critic, self.base_url, self.api_key_env, self.headers, self.query, self.extra_body)
 
@@ -97,7 +122,10 @@ class Options:
         """The same as the command would do with these flags. Raises SettingsError."""
         orders: dict[str, tuple[Order, ...]] = {"both": (Order.AB, Order.BA), "ab": (Order.AB,), "ba": (Order.BA,)}
         critics = self.critics()
-        by_name = all(isinstance(critic, CriticSettings) for critic in critics)
+        strong = (
+            CriticSettings(self._endpoint(self.escalate_to)) if isinstance(self.escalate_to, str) else self.escalate_to
+        )
+        by_name = all(critic is None or isinstance(critic, CriticSettings) for critic in (*critics, strong))
         store = self.store if self.store != "" else (".aifeedback/replies.sqlite" if by_name else None)
         ask = AskSettings(
             orders[self.orders], self.samples, self.temperature, self.max_tokens, self.reasoning_effort, self.seed
@@ -114,13 +142,19 @@ class Options:
             input_settings=InputSettings(seed=self.seed),
             label_settings=LabelSettings(
                 ask=ask,
-                reconcile=ReconcileSettings(self.on_conflict, self.min_preference),
+                reconcile=ReconcileSettings(
+                    self.on_conflict,
+                    self.min_preference,
+                    self.panel,
+                    self._weights([name_of(critic) for critic in critics]),
+                ),
                 asking=AskingSettings(
                     self.retries, self.patience_s, self.max_requests, self.max_cost, read_price(self.price, "price")
                 ),
                 limit=self.limit,
             ),
             lane_settings=LaneSettings(self.concurrency, self.rpm, self.tpm, self.timeout_s),
+            escalate_to=strong,
         )
 
 
@@ -144,11 +178,11 @@ def label(pairs: Iterable[AnyPair], **options: Any) -> Iterator[Label | Invalid]
 async def label_async(pairs: Iterable[AnyPair], **options: Any) -> AsyncGenerator[Label | Invalid, None]:  # noqa: ANN401
     """`label` for use inside an event loop."""
     job = Options(**options).job()
-    check(job.critics, os.environ, job.label_settings.asking)
+    check(job.everybody, os.environ, job.label_settings.asking)
     outcomes = _Outcomes()
     with contextlib.closing(Store(job.store)) as store:
         async with open_lanes(
-            job.critics, job.label_settings.ask, job.lane_settings,
+            job.everybody, job.label_settings.ask, job.lane_settings,
             asking=job.label_settings.asking, store=store, environment=os.environ, context=job.context, note=lambda _: None,
         ) as lanes:  # fmt: skip
             labeling = Labeling(

@@ -10,6 +10,7 @@ from aifeedback.errors import GiveUp, StopRun
 from aifeedback.keys import Asked, Key
 from aifeedback.lane import Lane
 from aifeedback.records import Question, Reply, Status
+from aifeedback.served import Served
 from aifeedback.settings import AskingSettings
 from aifeedback.spending import Spending
 from aifeedback.store import Store
@@ -18,7 +19,6 @@ Settle = Callable[[Reply | GiveUp], None]
 """Hears what became of a question: the reply, complete or not, or why there is none."""
 
 _COMMIT_AT = 500
-_MODELS_NAMED = 100
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Asking:
     ) -> None:
         self.spending = Spending(settings.max_requests, settings.max_cost_usd)
         self.stopped: StopRun | None = None
-        self.served_by: set[str] = set()
+        self.served = {lane: Served(lane.critic.name) for lane in lanes}
         self.commit_due = asyncio.Event()
         self._lanes = lanes
         self._queues: dict[Lane, asyncio.Queue[_Flight]] = {
@@ -103,7 +103,7 @@ class Asking:
                 reply = self._uncommitted.get(key.digest) or self._from_store(question, stored.get(key.digest), key)
                 if reply is not None:
                     self.spending.from_store += 1
-                    self._name(reply)
+                    self.served[lane].add(reply)
                     settle(reply)
                 else:
                     flight = self._flights[key.digest] = _Flight(lane, question, key, [settle])
@@ -117,9 +117,13 @@ class Asking:
         self._reasked.add(key.digest)
         return None
 
+    async def settled(self) -> None:
+        """Wait until every question that was submitted is settled."""
+        await asyncio.gather(*(queue.join() for queue in self._queues.values()))
+
     async def finish(self) -> None:
         """Wait until every question that was submitted is settled, and stop working."""
-        await asyncio.gather(*(queue.join() for queue in self._queues.values()))
+        await self.settled()
         for worker in self._workers:
             worker.cancel()
 
@@ -183,17 +187,13 @@ class Asking:
 
     def _keep(self, flight: _Flight, reply: Reply) -> None:
         """Hand a complete reply to the next commit; any other is asked again by the next run."""
-        self._name(reply)
+        self.served[flight.lane].add(reply)
         if not reply.complete:
             return
         self._uncommitted[flight.key.digest] = reply
         self._fresh.append((flight.key, flight.lane.asked, reply))
         if len(self._fresh) >= _COMMIT_AT:
             self.commit_due.set()
-
-    def _name(self, reply: Reply) -> None:
-        if len(self.served_by) < _MODELS_NAMED:  # some servers give every reply a fingerprint of its own
-            self.served_by.add(f"{reply.model} {reply.fingerprint}".strip())
 
     def _stop(self, error: StopRun) -> None:
         if self.stopped is None:

@@ -24,6 +24,11 @@ _FAMILIES = {
 _PATTERNS = {family: re.compile(rf"(?:^|[^a-z])(?:{pattern})") for family, pattern in _FAMILIES.items()}
 
 
+def same_model(critic: str, model: str) -> bool:
+    """Whether a critic and a response's model go by the same name, whoever provides them."""
+    return critic.lower().rpartition("/")[2] == model.lower().rpartition("/")[2]
+
+
 @lru_cache(maxsize=4096)
 def family(model: str) -> str:
     """The family of a model by its name, e.g. `openai` for `azure/gpt-5-mini`; `""` where the name tells nothing.

@@ -12,14 +12,17 @@ from pathlib import Path
 import orjson
 
 from aifeedback import __version__
+from aifeedback.alpha import ADVICE, krippendorff_alpha
 from aifeedback.critics import Critic
-from aifeedback.errors import CriticGone, InputError, StopRun
+from aifeedback.errors import CriticGone, InputError, SettingsError, StopRun
 from aifeedback.files import Reader
 from aifeedback.gates import GateResult, Gates
 from aifeedback.jsontext import dumps, loads
 from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
-from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, open_lanes
+from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, name_of, open_lanes
 from aifeedback.ordered import Ordered, Row
+from aifeedback.panel import Panel
+from aifeedback.prices import usd
 from aifeedback.publish import STDOUT, HeldOutput, Output, PipeOutput, check_distinct, open_output
 from aifeedback.records import Invalid, Label, Pair, Status
 from aifeedback.rows import Shaper, labelled_row, meta_shape, rest_row
@@ -35,7 +38,11 @@ _LOADER_LOOKS_AT = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that a labelling job was told. `rest` and `summary` may be `""` (not wanted), `store` None (none)."""
+    """Everything that a labelling job was told. `rest` and `summary` may be `""` (not wanted), `store` None (none).
+
+    `escalate_to`: the critic that is asked about pairs in doubt, with `on_conflict` `escalate` and never without.
+    Raises SettingsError for the one without the other.
+    """
 
     inputs: Sequence[str]
     critics: Sequence[CriticSettings | Critic]
@@ -51,11 +58,32 @@ class Job:
     lane_settings: LaneSettings = field(default_factory=LaneSettings)
     output_settings: OutputSettings = field(default_factory=OutputSettings)
     gates: Gates = field(default_factory=Gates)
+    escalate_to: CriticSettings | Critic | None = None
+
+    def __post_init__(self) -> None:
+        if (self.label_settings.reconcile.on_conflict == "escalate") != (self.escalate_to is not None):
+            raise SettingsError(
+                "--on-conflict escalate and --escalate-to CRITIC go together, and one of them is missing. Name both or neither."
+            )
+        if self.escalate_to is not None and self.strong_name in map(name_of, self.critics):
+            raise SettingsError(
+                f"--escalate-to names {self.strong_name}, and that one is asked first already. Name a stronger critic."
+            )
+
+    @property
+    def everybody(self) -> list[CriticSettings | Critic]:
+        """All critics that may be asked; the one for pairs in doubt is the last."""
+        return [*self.critics, *([] if self.escalate_to is None else [self.escalate_to])]
 
     @property
     def critic_name(self) -> str:
-        """All critics' names, joined by `+`."""
-        return "+".join(c.endpoint.critic if isinstance(c, CriticSettings) else c.name for c in self.critics)
+        """The names of those that are asked about every pair, joined by `+`."""
+        return "+".join(map(name_of, self.critics))
+
+    @property
+    def strong_name(self) -> str:
+        """The name of the one that is asked about pairs in doubt, or `""`."""
+        return "" if self.escalate_to is None else name_of(self.escalate_to)
 
     @property
     def context(self) -> dict[str, str]:
@@ -106,13 +134,13 @@ async def run_job(
     when the reader of a pipe has gone. `note` hears warnings, `watch` is given the live counts once.
     """
     started = time.monotonic()
-    check(job.critics, environment, job.label_settings.asking)
+    check(job.everybody, environment, job.label_settings.asking)
     job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
     with contextlib.closing(Store(job.store, note=note)) as store, _outputs(job, note) as outputs:
         async with open_lanes(
-            job.critics,
+            job.everybody,
             job.label_settings.ask,
             job.lane_settings,
             asking=job.label_settings.asking,
@@ -142,13 +170,15 @@ async def run_job(
         gates = job.gates.judge(outputs.tally)
         summary = {
             **_summary(job, outputs.tally, outcome, reader, time.monotonic() - started),
+            **_panel(job, outputs.panel, outcome, note),
             "gates": [gate.record() for gate in gates],
         }
         through = outcome.stopped is None and all(gate.passed for gate in gates)
         await outputs.end(summary, through=through)
-        for remark in outcome.spending.remarks():
+        changed = [said for served in outcome.served if (said := served.remark())]
+        for remark in (*outcome.spending.remarks(), *changed, *outputs.panel.remarks()):
             note(remark)
-        if BUILTIN in job.critic_name.split("+"):
+        if BUILTIN in map(name_of, job.everybody):
             note(
                 "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
             )
@@ -181,6 +211,7 @@ class _Outputs:
 
     def __init__(self, job: Job, note: Callable[[str], None]) -> None:
         self.tally = Tally(job.critic_name)
+        self.panel = Panel([name_of(critic) for critic in job.critics], job.strong_name)
         self.shaper = Shaper(job.output_settings)
         self._job = job
         self._note = note
@@ -215,6 +246,7 @@ class _Outputs:
     def emit(self, position: int, label: Label | Invalid) -> None:
         """Take one outcome in."""
         self.tally.add(label)
+        self.panel.add(label)
         self._ordered.put(position, self._row(label))
 
     def _row(self, label: Label | Invalid) -> Row:
@@ -330,12 +362,38 @@ def _summary(job: Job, tally: Tally, outcome: Outcome, reader: Reader, seconds: 
     }
 
 
+def _panel(job: Job, panel: Panel, outcome: Outcome, note: Callable[[str], None]) -> dict[str, object]:
+    """What is said of several critics one by one; empty and null where there is but one."""
+    if not panel.several:
+        return {"critics": [], "critics_alpha": None, "escalation": None}
+    alpha = None
+    try:
+        alpha = krippendorff_alpha(panel.decisions)
+    except ImportError:
+        note(ADVICE)
+    accounts = dict(zip(panel.critics, outcome.spending.accounts, strict=True))
+    means = {
+        name: None if account.cost_usd is None or not account.replies else usd(account.billed) / account.replies
+        for name, account in accounts.items()
+    }
+    ask = job.label_settings.ask
+    return {
+        "critics": [
+            {**critic.record(), "requests": accounts[name].sent, "cost_usd": accounts[name].cost_usd}
+            for name, critic in panel.critics.items()
+        ],
+        "critics_alpha": alpha,
+        "escalation": panel.escalation(len(ask.orders) * ask.samples, means),
+    }
+
+
 def _manifest(job: Job, outcome: Outcome, reader: Reader) -> dict[str, object]:
     ask, reconcile = job.label_settings.ask, job.label_settings.reconcile
     return {
         "version": __version__,
         "critic": job.critic_name,
-        "served_by": sorted(outcome.served_by),
+        "escalate_to": job.strong_name,
+        "served_by": sorted({name for served in outcome.served for name in served.names}),
         "template": job.template.label,
         "criteria": job.criteria.name,
         "criteria_text": job.criteria.text,
@@ -345,14 +403,17 @@ def _manifest(job: Job, outcome: Outcome, reader: Reader) -> dict[str, object]:
                 "model": asked.model,
                 "parameters": asked.parameters,
                 "price": None if account.price is None else str(account.price),
+                "served_by": served.names,
             }
-            for asked, account in zip(outcome.asked, outcome.spending.accounts, strict=True)
+            for asked, account, served in zip(outcome.asked, outcome.spending.accounts, outcome.served, strict=True)
         ],
         "parameters": {
             "orders": [order.value for order in ask.orders],
             "samples": ask.samples,
             "on_conflict": reconcile.on_conflict,
             "min_preference": reconcile.min_preference,
+            "panel": reconcile.panel,
+            "weights": dict(reconcile.weights),
         },
         "seed": ask.seed,
         "inputs": reader.all_hashes(),

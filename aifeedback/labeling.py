@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aifeedback.asking import Asking, Settle
 from aifeedback.errors import GiveUp, StopRun, StoreError, TemplateError
 from aifeedback.keys import Asked
 from aifeedback.lane import Lane
 from aifeedback.reading_ahead import read_ahead
-from aifeedback.reconcile import IDENTICAL, reconcile, without_asking
+from aifeedback.reconcile import IDENTICAL, reconcile, unsettled, without_asking
 from aifeedback.records import Invalid, Label, Pair, Question, Reply, Status, Verdict, as_p_a
 from aifeedback.rows import identical
+from aifeedback.served import Served
 from aifeedback.settings import AskingSettings, AskSettings, ReconcileSettings
 from aifeedback.spending import Spending
 from aifeedback.store import Store
@@ -27,6 +28,8 @@ Emit = Callable[[int, Label | Invalid], None]
 """Takes the outcome of the input position (from 0), in whatever order they come."""
 
 _AT_ONCE = 64
+# Pairs in doubt that may wait for the strong critic before no new ones are begun.
+_IN_DOUBT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Progress:
     """Where a run is; read by whoever draws it.
 
     `all_pairs` says about how many there are (None: nobody knows yet), as long as not all are `read`; `limit` of them are
-    labelled (0: all), each with `questions`.
+    labelled (0: all), each with `questions`. `again` of the `judged` are asked about once more, with `more_questions`
+    each.
     """
 
     read: int = 0
@@ -53,6 +57,9 @@ class Progress:
     input_done: bool = False
     limit: int = 0
     questions: int = 0
+    judged: int = 0
+    again: int = 0
+    more_questions: int = 0
     all_pairs: Callable[[], int | None] = lambda: None
     spending: Spending = field(default_factory=Spending)
 
@@ -66,7 +73,10 @@ class Progress:
         if cost is None or pairs is None or not spending.replies:
             return None
         pairs = min(pairs, self.limit) if self.limit else pairs
-        open_questions = max(0, pairs * self.questions - spending.replies - spending.from_store)
+        questions = float(pairs * self.questions)
+        if self.again:
+            questions += pairs * self.more_questions * self.again / self.judged
+        open_questions = max(0.0, questions - spending.replies - spending.from_store)
         done = self.input_done and self.settled >= self.read
         return cost if done else cost + open_questions * cost / spending.replies
 
@@ -77,7 +87,7 @@ class Outcome:
 
     spending: Spending
     asked: Sequence[Asked]
-    served_by: AbstractSet[str]
+    served: Sequence[Served]
     heard: bool
     stopped: StopRun | None
 
@@ -85,6 +95,7 @@ class Outcome:
 class Labeling:
     """One run over one stream of pairs.
 
+    Of the `lanes`, each is asked about every pair; with `--on-conflict escalate` the last only about those in doubt.
     `accept` says why a pair can't be labelled (`""`: it can) before anybody is asked. `publish` is awaited after each
     commit of replies, a few times a second: what was emitted before the commit began is safe to write then.
     """
@@ -105,6 +116,13 @@ class Labeling:
         self._renderer = renderer
         self._lanes = lanes
         self._settings = settings
+        escalates = settings.reconcile.on_conflict == "escalate"
+        self._first = range(len(lanes) - escalates)
+        self._strong = range(len(self._first), len(lanes))
+        self._doubts: deque[tuple[int, Pair, Label]] = deque()
+        self._doubt = asyncio.Event()
+        self._doubts_fewer = asyncio.Event()
+        self._no_more_doubts = False
         self._emit = emit
         self._prepare = prepare
         self._publish = publish
@@ -112,7 +130,8 @@ class Labeling:
         self._asking = Asking(lanes, store, settings.asking, reask=self._asks_again)
         self.progress.spending = self._asking.spending
         self.progress.limit = settings.limit
-        self.progress.questions = len(settings.ask.orders) * settings.ask.samples * len(lanes)
+        self.progress.more_questions = len(settings.ask.orders) * settings.ask.samples
+        self.progress.questions = self.progress.more_questions * len(self._first)
 
     def _asks_again(self, question: Question, reply: Reply) -> bool:
         return self._settings.reask_unparsed and read_verdict(reply, question.format).status is Status.UNPARSED
@@ -124,7 +143,13 @@ class Labeling:
             async with asyncio.TaskGroup() as group:
                 self._asking.start(group)
                 publishing = group.create_task(self._keep_publishing(over))
+                escalating = group.create_task(self._escalate()) if self._strong else None
                 await self._feed(chunks)
+                if escalating is not None:
+                    await self._asking.settled()  # only then is it known which pairs are in doubt
+                    self._no_more_doubts = True
+                    self._doubt.set()
+                    await escalating
                 await self._asking.finish()
                 over.set()
                 self._asking.commit_due.set()
@@ -138,7 +163,11 @@ class Labeling:
             raise
         asking = self._asking
         return Outcome(
-            asking.spending, [lane.asked for lane in self._lanes], asking.served_by, asking.heard, asking.stopped
+            asking.spending,
+            [lane.asked for lane in self._lanes],
+            list(asking.served.values()),
+            asking.heard,
+            asking.stopped,
         )
 
     async def _keep_the_last(self, ended: BaseException) -> None:
@@ -176,6 +205,7 @@ class Labeling:
                     position += 1
                 self.progress.read = position
                 await self._asking.submit(block)
+                await self._room_for_doubts()
             if limit and position >= limit:
                 break
         self.progress.input_done = True
@@ -194,8 +224,13 @@ class Labeling:
             self._emit(position, settled)
             return
         assert isinstance(item, Pair), "an invalid line is settled"
-        waiting = _Open(self, position, item, missing=len(questions) * len(self._lanes))
-        for lane, _ in enumerate(self._lanes):
+        yield from self._ask(position, item, questions, self._first)
+
+    def _ask(
+        self, position: int, pair: Pair, questions: Sequence[Question], lanes: range, before: Label | None = None
+    ) -> Iterator[Submission]:
+        waiting = _Open(self, position, pair, missing=len(questions) * len(lanes), before=before)
+        for lane in lanes:
             for question in questions:
                 yield lane, question, waiting.settler(lane, question)
 
@@ -207,10 +242,46 @@ class Labeling:
             return without_asking(pair, Status.TIE, IDENTICAL)
         return None
 
-    def close(self, position: int, pair: Pair, verdicts: Sequence[Verdict]) -> None:
-        """All verdicts on a pair are in."""
+    def close(self, position: int, pair: Pair, verdicts: Sequence[Verdict], before: Label | None) -> None:
+        """All verdicts on a pair are in: those of the first critics or, with what these came `before` to, the strong one's."""
+        settings = self._settings.reconcile
+        label = reconcile(pair, verdicts, settings)
+        if before is not None:
+            strong = self.critic_name(self._strong[0])
+            label = replace(label, verdicts=(*before.verdicts, *verdicts), decided_by=strong)
+        elif self._strong:
+            self.progress.judged += 1
+            if unsettled(label, settings):
+                # Whoever calls us must not wait: the strong critic's queue may be full.
+                self.progress.again += 1
+                self._doubts.append((position, pair, label))
+                self._doubt.set()
+                return
         self.progress.settled += 1
-        self._emit(position, reconcile(pair, verdicts, self._settings.reconcile))
+        self._emit(position, label)
+
+    async def _escalate(self) -> None:
+        """Ask the strong critic about the pairs in doubt, as they come, until there are no more."""
+        ask = self._settings.ask
+        while True:
+            while self._doubts:
+                block: list[Submission] = []
+                for _ in range(min(_AT_ONCE, len(self._doubts))):
+                    position, pair, label = self._doubts.popleft()
+                    questions = self._renderer.questions(pair, ask.orders, ask.samples)
+                    block += self._ask(position, pair, questions, self._strong, label)
+                await self._asking.submit(block)
+                self._doubts_fewer.set()
+            if self._no_more_doubts:
+                return
+            self._doubt.clear()
+            await self._doubt.wait()
+
+    async def _room_for_doubts(self) -> None:
+        """Wait while the strong critic can't keep up."""
+        while len(self._doubts) >= _IN_DOUBT:
+            self._doubts_fewer.clear()
+            await self._doubts_fewer.wait()
 
     def critic_name(self, lane: int) -> str:
         """The name of a lane's critic as it stands in verdicts."""
@@ -225,6 +296,7 @@ class _Open:
     position: int
     pair: Pair
     missing: int
+    before: Label | None
     verdicts: dict[tuple[int, str, int], Verdict] = field(default_factory=dict[tuple[int, str, int], Verdict])
 
     def settler(self, lane: int, question: Question) -> Callable[[Reply | GiveUp], None]:
@@ -233,7 +305,8 @@ class _Open:
             self.verdicts[place] = verdict(self.labeling.critic_name(lane), question, outcome)
             self.missing -= 1
             if not self.missing:
-                self.labeling.close(self.position, self.pair, [self.verdicts[place] for place in sorted(self.verdicts)])
+                verdicts = [self.verdicts[place] for place in sorted(self.verdicts)]
+                self.labeling.close(self.position, self.pair, verdicts, self.before)
 
         return settle
 

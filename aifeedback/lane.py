@@ -53,7 +53,7 @@ class Lane:
         self._spending = spending
         self._account = Account(spending, self.price, self.most)
         if self._counts_itself:
-            self.critic.before_request = spending.charge  # type: ignore[attr-defined] # it has one, see above
+            self.critic.before_request = self._account.charge  # type: ignore[attr-defined] # it has one, see above
             self.critic.must_bound = spending.limit is not None  # type: ignore[attr-defined]
         if hasattr(self.critic, "after_response"):
             self.critic.after_response = self.pace.told
@@ -177,7 +177,7 @@ class Lane:
         with bill:
             try:
                 if not self._counts_itself:
-                    self._spending.charge()
+                    self._account.charge()
                 reply = await self.critic.ask(question)
             except BudgetSpent:
                 self._spending.retried -= again

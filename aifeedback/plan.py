@@ -11,7 +11,7 @@ from aifeedback.errors import TemplateError
 from aifeedback.files import Reader
 from aifeedback.job import Job, usable
 from aifeedback.keys import Keys
-from aifeedback.lanes import CriticSettings, asked_of, check, most_for, price_of
+from aifeedback.lanes import CriticSettings, asked_of, check, most_for, name_of, price_of
 from aifeedback.prices import FREE, in_dollars, usd
 from aifeedback.records import Invalid, Question, Status, Usage
 from aifeedback.rows import Shaper, identical
@@ -29,11 +29,10 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
     job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
-    check(job.critics, environment, job.label_settings.asking, needs_key=False)
-    costs = [_Cost(critic, job, environment) for critic in job.critics]
-    asked = [asked_of(critic, job.label_settings.ask, environment, job.context) for critic in job.critics]
-    keys = [Keys(each) for each in asked]
-    renderer, shaper, ask = job.renderer(), Shaper(job.output_settings), job.label_settings.ask
+    check(job.everybody, environment, job.label_settings.asking, needs_key=False)
+    ask = job.label_settings.ask
+    critics = [_Critic(critic, job, environment) for critic in job.everybody]
+    renderer, shaper = job.renderer(), Shaper(job.output_settings)
     counts: Counter[str] = Counter()
     seen: set[bytes] = set()
     shown: Question | None = None
@@ -56,38 +55,38 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
                     counts[Status.INVALID] += 1
                     continue
                 shown = shown or questions[0]
-                wanted = [
-                    (question, each.key(question), cost)
-                    for each, cost in zip(keys, costs, strict=True)
-                    for question in questions
-                ]
+                wanted = [(question, each.keys.key(question), each) for each in critics for question in questions]
                 stored = store.find([key for _, key, _ in wanted])
-                for question, key, cost in wanted:
+                for question, key, critic in wanted:
                     if key.digest in stored or key.digest in seen:
-                        counts["stored"] += 1
+                        critic.stored += 1
                         continue
                     seen.add(key.digest)
-                    counts["requests"] += 1
-                    size = sum(len(message.content.encode()) for message in question.messages)
-                    counts["bytes"] += size
-                    cost.add(question, size)
-    return _text(job, counts, costs, shown)
+                    critic.add(question)
+    return _text(job, counts, critics, shown)
 
 
-class _Cost:
-    """What one critic's requests will cost: about, and at most."""
+class _Critic:
+    """One critic's part of the plan: how many requests it gets, and what they will cost, about and at most."""
 
     def __init__(self, critic: CriticSettings | Critic, job: Job, environment: Mapping[str, str]) -> None:
         ask = job.label_settings.ask
-        self.name = critic.endpoint.critic if isinstance(critic, CriticSettings) else critic.name
+        self.name = name_of(critic)
         self.price = price_of(critic, job.label_settings.asking, environment)
+        self.keys = Keys(asked_of(critic, ask, environment, job.context))
+        self.stored = 0
+        self.requests = 0
+        self.bytes = 0
         self.about = 0
         self.most = 0
         self._most = most_for(critic, ask, environment)
         self._output = min(ask.max_tokens, _reply_tokens(job.template))
 
-    def add(self, question: Question, size: int) -> None:
-        """Count one request whose messages have `size` bytes."""
+    def add(self, question: Question) -> None:
+        """Count one request."""
+        size = sum(len(message.content.encode()) for message in question.messages)
+        self.requests += 1
+        self.bytes += size
         if self.price is not None and self.price is not FREE:
             self.about += self.price.of(Usage(input=size // _BYTES_A_TOKEN, output=self._output))
             self.most += self.price.most(self._most(question))
@@ -97,30 +96,38 @@ def _reply_tokens(template: Template) -> int:
     return _LETTER if template.format.kind == "letter" else _REASONED
 
 
-def _cost_lines(job: Job, costs: Sequence[_Cost]) -> list[str]:
-    unknown = [cost.name for cost in costs if cost.price is None]
+def _cost_lines(job: Job, first: Sequence[_Critic], strong: Sequence[_Critic]) -> list[str]:
+    critics = [*first, *strong]
+    unknown = [critic.name for critic in critics if critic.price is None]
     limit = job.label_settings.asking.max_cost_usd
     if unknown:
         return [f"cost        unknown: nobody lists a price of {', '.join(unknown)}. Name it: --price INPUT,OUTPUT"]
-    if all(cost.price is FREE for cost in costs):
+    if all(critic.price is FREE for critic in critics):
         return ["cost        nothing"]
-    about, most = (in_dollars(usd(sum(each))) for each in zip(*((c.about, c.most) for c in costs), strict=True))
+    about, most = in_dollars(usd(sum(c.about for c in first))), in_dollars(usd(sum(c.most for c in critics)))
     stop = f"; --max-cost ends the run before it can pass {in_dollars(limit)}" if limit is not None else ""
     tokens = _reply_tokens(job.template)
+    doubt = f" and no pair is in doubt ({in_dollars(usd(strong[0].about))} more if all are)" if strong else ""
     return [
-        f"cost        about {about} if a reply has {tokens} tokens, at most {most} without failures{stop}",
-        *(f"price       {cost.name}: {cost.price}" for cost in costs),
+        f"cost        about {about} if a reply has {tokens} tokens{doubt}, at most {most} without failures{stop}",
+        *(f"price       {critic.name}: {critic.price}" for critic in critics),
     ]
 
 
-def _text(job: Job, counts: Counter[str], costs: Sequence[_Cost], shown: Question | None) -> str:
-    requests, ask = counts["requests"], job.label_settings.ask
+def _text(job: Job, counts: Counter[str], critics: Sequence[_Critic], shown: Question | None) -> str:
+    ask = job.label_settings.ask
+    first, strong = critics[: len(job.critics)], critics[len(job.critics) :]
+    requests = sum(critic.requests for critic in first)
     lines = [
         f"critic      {job.critic_name}, asked by {job.template.label} for {job.criteria.name!r}",
         f"pairs       {counts['pairs']} ({counts[Status.INVALID]} invalid, {counts['identical']} with identical responses: not asked)",
-        f"requests    {requests} ({counts['stored']} more are answered from the store)",
-        f"tokens      about {counts['bytes'] // _BYTES_A_TOKEN} in, at most {requests * ask.max_tokens} out",
-        *_cost_lines(job, costs),
+        f"requests    {requests} ({sum(critic.stored for critic in first)} more are answered from the store)",
+        *(
+            f"escalation  at most {critic.requests} more, to {critic.name} ({critic.stored} are answered from the store)"
+            for critic in strong
+        ),
+        f"tokens      about {sum(critic.bytes for critic in first) // _BYTES_A_TOKEN} in, at most {requests * ask.max_tokens} out",
+        *_cost_lines(job, first, strong),
     ]
     if shown is not None:
         lines.append(f"\nOne prompt of {len(shown.messages)} messages, order {shown.order}:")

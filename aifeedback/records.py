@@ -302,7 +302,8 @@ class Label:
     """What all verdicts on a pair amount to: a winner, or a status and the reason for it.
 
     `p_a` is their mean, None where an order that was asked has no readable verdict; `order_p_a` the same for each
-    readable order. `agreed`: both orders were asked and came to the same decision.
+    readable order. `agreed`: both orders were asked and came to the same decision. `decided_by`: the critic whose
+    verdicts alone count, where it was asked after the others; `""` where all count.
     """
 
     pair: Pair
@@ -312,6 +313,14 @@ class Label:
     order_p_a: Mapping[Order, PA]
     agreed: bool
     verdicts: tuple[Verdict, ...]
+    decided_by: str = ""
+
+    @property
+    def deciding(self) -> tuple[Verdict, ...]:
+        """The verdicts that count."""
+        if not self.decided_by:
+            return self.verdicts
+        return tuple(verdict for verdict in self.verdicts if verdict.critic == self.decided_by)
 
     @property
     def winner(self) -> Winner | None:
@@ -336,6 +345,11 @@ class Label:
     def rejected(self) -> Content | None:
         """The worse response of a labelled pair, else None."""
         return {"a": self.pair.response_b, "b": self.pair.response_a}.get(self.winner or "")
+
+
+def served_by(reply: Reply) -> str:
+    """What the endpoint calls the model that answered, and its fingerprint; `""` where it says neither."""
+    return f"{reply.model} {reply.fingerprint}".strip()
 
 
 def as_p_a(p_first: PFirst, order: Order) -> PA:

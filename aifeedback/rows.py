@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aifeedback.jsontext import dumps
-from aifeedback.records import Content, Invalid, Label, Message, Pair, Verdict
+from aifeedback.records import Content, Invalid, Label, Message, Pair, Verdict, served_by
 from aifeedback.settings import OutputSettings
 
 _EMPTY_PAIR = Pair(id="", prompt="", response_a="", response_b="")
@@ -112,7 +112,7 @@ def _feedback(label: Label, critic: str, template: str, criteria: str, settings:
         "winner": label.winner or "",
         "p_a": label.p_a,
         "agreed": label.agreed,
-        "critic": critic,
+        "critic": label.decided_by or critic,
         "template": template,
         "criteria": criteria,
         "verdicts": [_verdict(verdict, settings) for verdict in label.verdicts],
@@ -135,6 +135,7 @@ def _verdict(verdict: Verdict, settings: OutputSettings) -> dict[str, object]:
         "method": verdict.method,
         "soft": verdict.soft,
         "mass": verdict.mass,
+        "served_by": "" if verdict.reply is None else served_by(verdict.reply),
         "reason": _said(verdict, settings),
     }
 

@@ -115,7 +115,8 @@ class Spending:
 class Account:
     """One critic's way to the money: its price (None: not known) and the most that a question's request can come to.
 
-    `told`: the server itself has said what a request cost.
+    `told`: the server itself has said what a request cost. `sent`, `replies` and `billed` are this critic's part of
+    the run's.
     """
 
     def __init__(self, spending: Spending, price: Price | None, most: Callable[[Question], Most]) -> None:
@@ -123,8 +124,21 @@ class Account:
         self.price = price
         self.most = most
         self.told = False
+        self.sent = 0
+        self.replies = 0
+        self.billed = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         spending.accounts.append(self)
+
+    def charge(self) -> None:
+        """Count a request that is about to go out. Raises BudgetSpent where it must not."""
+        self.spending.charge()
+        self.sent += 1
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What is known to have been spent on this critic; None where its price is not known."""
+        return usd(self.billed) if self.price or self.told else None
 
     async def room(self, worst: int) -> None:
         """Wait until there may be money for `worst` again; it is not reserved yet."""
@@ -206,6 +220,8 @@ class Bill:
             cost = self.worst
             spending.unmetered += 1
         spending.billed += cost
+        account.billed += cost
+        account.replies += 1
         if spending.limit is None:
             self._open = False
             return

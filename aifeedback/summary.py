@@ -41,7 +41,10 @@ class Share:
 
 @dataclass(slots=True)
 class Tally:
-    """What all labels of a run amount to. `critic`: as it stands in the labels, for the family that it is of."""
+    """What all labels of a run amount to, by the verdicts that count.
+
+    `critic`: as it stands in the labels, for the family that it is of.
+    """
 
     critic: str
     read: int = 0
@@ -71,7 +74,7 @@ class Tally:
             self.statuses[label.status] += 1
         if len(label.order_p_a) == 2:
             self.consistent.add(len({_side(p) for p in label.order_p_a.values()}) == 1)
-        decided = [v for v in label.verdicts if v.p_a is not None and v.p_a != 0.5]
+        decided = [v for v in label.deciding if v.p_a is not None and v.p_a != 0.5]
         self.first_shown.add(
             sum((v.p_a or 0.0) > 0.5 if v.order is Order.AB else (v.p_a or 0.0) < 0.5 for v in decided), len(decided)
         )
@@ -88,7 +91,7 @@ class Tally:
         longer = len(text_of(pair.response_a)) - len(text_of(pair.response_b))
         if longer:
             self.longer.add((longer > 0) == a_wins)
-        own = {family(critic) for critic in self.critic.split("+")} - {""}
+        own = {family(critic) for critic in (label.decided_by or self.critic).split("+")} - {""}
         a_own, b_own = (family(model) in own for model in (pair.model_a, pair.model_b))
         if a_own != b_own:
             self.same_family.add(a_own == a_wins)
@@ -98,7 +101,7 @@ class Tally:
         self.right.add(label.winner == gold)
         for order, p_a in label.order_p_a.items():
             self.right_by_order[order].add(_side(p_a) == (1 if gold == "a" else -1))
-        for order in {v.order for v in label.verdicts} - set(label.order_p_a):
+        for order in {v.order for v in label.deciding} - set(label.order_p_a):
             self.right_by_order[order].add(hit=False)
         if label.winner is not None:
             self.confusion[2 * (label.winner == "b") + (gold == "b")] += 1

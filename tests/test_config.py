@@ -305,6 +305,9 @@ def test_a_critic_that_nobody_knows_is_an_error_that_names_the_nearest(name: str
         ({"max_tokens": 0.5}, "max_tokens is not a whole number"),
         ({"headers": "X: y"}, "headers is not a table"),
         ({"base_url": 5}, "base_url is not a text"),
+        ({"weight": "2"}, "weight is not a number"),
+        ({"weight": -1}, "weight -1 is no number above 0"),
+        ({"weight": float("nan")}, "no number above 0"),
     ],
     ids=str,
 )

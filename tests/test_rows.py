@@ -84,7 +84,15 @@ def test_a_labelled_line_is_what_the_contract_shows():
     item = reconcile(
         replace(PLAIN, meta={"topic": "x"}), [verdict(Order.AB, 0.1), verdict(Order.BA, 0.04)], ReconcileSettings()
     )
-    said = {"critic": "c", "sample": 0, "method": "tag", "soft": True, "mass": 0.98, "reason": "It is."}
+    said = {
+        "critic": "c",
+        "sample": 0,
+        "method": "tag",
+        "soft": True,
+        "mass": 0.98,
+        "served_by": "",
+        "reason": "It is.",
+    }
     assert written(item) == {
         "id": "7",
         "prompt": "prompt",

@@ -38,8 +38,12 @@ def label(
     ] = None,
     critic: Annotated[
         list[str] | None,
-        typer.Option(help="PROVIDER/MODEL, a name from aifeedback.toml, or builtin. Several are averaged."),
+        typer.Option(help="PROVIDER/MODEL, a name from aifeedback.toml, or builtin. Several are a panel."),
     ] = None,
+    panel: Annotated[
+        Literal["mean", "majority"],
+        typer.Option(help="How several critics become one: the mean of their probabilities, or their votes."),
+    ] = "mean",
     output: Annotated[str, typer.Option("--output", "-o", metavar="PATH", help="Labelled pairs; - is stdout.")] = "-",
     rest: Annotated[
         str | None, typer.Option(metavar="PATH", help="Pairs without a label; default: beside the output.")
@@ -70,8 +74,12 @@ def label(
         str, typer.Option(metavar="LEVEL", help="For reasoning models: low, medium, high.")
     ] = "",
     on_conflict: Annotated[
-        Literal["drop", "tie", "soft"], typer.Option(help="What becomes of a pair whose two orders disagree.")
+        Literal["drop", "tie", "soft", "escalate"],
+        typer.Option(help="What becomes of a pair whose two orders disagree."),
     ] = "drop",
+    escalate_to: Annotated[
+        str, typer.Option(metavar="CRITIC", help="Asked about such pairs and weak ones, with --on-conflict escalate.")
+    ] = "",
     min_preference: Annotated[
         float, typer.Option(metavar="P", help="Labels below P(chosen is better) go to the rest.")
     ] = 0.5,
@@ -168,15 +176,22 @@ def label(
 
 def _job(flags: dict[str, Any], common: Common) -> Job:
     """The job that the flags describe. Raises SettingsError, TemplateError."""
-    from aifeedback.cli.critic_options import EndpointFlags, critics
+    from aifeedback.cli.critic_options import EndpointFlags, critic, critics
     from aifeedback.gates import Gates, limit_of
     from aifeedback.job import Job
     from aifeedback.labeling import LabelSettings
-    from aifeedback.lanes import LaneSettings
+    from aifeedback.lanes import LaneSettings, name_of
     from aifeedback.prices import read_price
     from aifeedback.prompt_library import find_criteria, find_template, read_examples
     from aifeedback.publish import rest_path
-    from aifeedback.settings import AskingSettings, AskSettings, InputSettings, OutputSettings, ReconcileSettings
+    from aifeedback.settings import (
+        AskingSettings,
+        AskSettings,
+        InputSettings,
+        OutputSettings,
+        ReconcileSettings,
+        whole_weights,
+    )
 
     endpoint = EndpointFlags(
         flags["base_url"],
@@ -197,9 +212,13 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
         flags["max_cost"],
         read_price(flags["price"]),
     )
+    file, named = common.config.path, common.config.critics
+    asked = critics(flags["critic"] or [], endpoint, named, file=file)
+    strong = flags["escalate_to"]
     return Job(
         inputs=_inputs(flags["inputs"]),
-        critics=critics(flags["critic"] or [], endpoint, common.config.critics),
+        critics=asked,
+        escalate_to=critic(strong, endpoint, named, file=file, flag="--escalate-to") if strong else None,
         template=find_template(flags["template"]),
         criteria=find_criteria(flags["criteria"]),
         examples=read_examples(flags["examples"]) if flags["examples"] else (),
@@ -210,7 +229,12 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
         input_settings=InputSettings(flags["format"], renames(flags["map"] or []), flags["pairs"], flags["seed"]),
         label_settings=LabelSettings(
             ask=ask,
-            reconcile=ReconcileSettings(flags["on_conflict"], flags["min_preference"]),
+            reconcile=ReconcileSettings(
+                flags["on_conflict"],
+                flags["min_preference"],
+                flags["panel"],
+                whole_weights({name_of(each): each.weight for each in asked}),
+            ),
             asking=asking,
             limit=flags["limit"],
             reask_unparsed=flags["reask"] == "unparsed",

@@ -208,7 +208,8 @@ def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
 
 def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     manifest = _mapping(summary["manifest"])
-    yield "critic", f"{manifest['critic']}, asked by {manifest['template']} for {manifest['criteria']!r}"
+    strong = f", in doubt {manifest['escalate_to']}" if manifest["escalate_to"] else ""
+    yield "critic", f"{manifest['critic']}{strong}, asked by {manifest['template']} for {manifest['criteria']!r}"
     yield "pairs read", str(summary["read"])
     yield "  labelled", str(summary["labeled"])
     for status in (
@@ -249,6 +250,7 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     ):
         if summary[name] is not None:
             yield words, _rate(summary[name], summary[f"{name}_ci"])
+    yield from _panel_rows(summary)
     if summary["agreement"] is not None:
         agreement = _mapping(summary["agreement"])
         kappa = "" if agreement["kappa"] is None else f", kappa {_number(agreement['kappa']):.2f}"
@@ -259,6 +261,35 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         if agreement["accuracy_decided"] is not None:
             yield "  where labelled", f"{100 * _number(agreement['accuracy_decided']):.1f}%{kappa}"
     yield "seconds", str(summary["seconds"])
+
+
+def _panel_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    critics = summary["critics"]
+    assert isinstance(critics, list), "the summary holds a list here"
+    for critic in critics:
+        if critic["consistency"] is not None:
+            unread = sum(count for status, count in critic["verdicts"].items() if status != "read")
+            more = f", {unread} verdicts missing" if unread else ""
+            yield (
+                f"  {critic['critic']}",
+                f"{_rate(critic['consistency'], critic['consistency_ci'])} of its own orders agree{more}",
+            )
+    if summary["critics_alpha"] is not None:
+        yield (
+            "critics agree",
+            f"{_number(summary['critics_alpha']):.3f} (Krippendorff's alpha; 1 is always, 0 by chance)",
+        )
+    if summary["escalation"] is not None:
+        escalation = _mapping(summary["escalation"])
+        saved = ""
+        if escalation["saved_usd"] is not None:
+            from aifeedback.prices import in_dollars
+
+            usd = _number(escalation["saved_usd"])
+            saved = f", {in_dollars(abs(usd))} {'saved' if usd >= 0 else 'more'}"
+        labelled = f"{escalation['asked']} pairs, {escalation['settled']} of them labelled by it"
+        alone = f"{escalation['requests']} of the {escalation['requests_alone']} requests that it alone would take"
+        yield "escalated", f"{labelled}; {alone}{saved}"
 
 
 def _rate(value: object, interval: object) -> str:
