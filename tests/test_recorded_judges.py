@@ -72,3 +72,39 @@ def test_a_label_at_the_start_of_a_later_line_is_not_taken_for_the_verdict(
     # Two texts are empty: they are asked again by the next run, and until then nobody's label.
     assert summary["unparsed"] == 1
     assert summary["labeled"] == 81
+
+
+def test_a_strong_judge_asked_only_in_doubt_is_nearly_as_good_for_under_a_third_of_its_requests(
+    aifeedback: Command, critic_server: StartServer, data: Path, tmp_path: Path
+) -> None:
+    """ChatGPT first, GPT-4 on its conflicts, against GPT-4 about every pair: the figures in docs/panels.md."""
+    pairs = data / "llmbar_natural.jsonl"
+    servers = {
+        judge: critic_server(replay=data / f"recorded_llmbar_natural_{judge}.jsonl", pairs=pairs, strategy="Vanilla")
+        for judge in ("chatgpt", "gpt4")
+    }
+    (tmp_path / "aifeedback.toml").write_text(
+        "".join(
+            f'[critics.{judge}]\ncritic = "vllm/{judge}"\nbase_url = "{server.url}"\n'
+            for judge, server in servers.items()
+        )
+    )
+
+    def run(*critics: str) -> dict[str, Any]:
+        ended = aifeedback(
+            "label", pairs, "--critic", *critics, "--template", "statement", "--no-store",
+            "-o", "labels.jsonl", "--summary", "summary.json",
+        )  # fmt: skip
+        assert ended.code == 0, ended.err
+        summary: dict[str, Any] = json.loads((tmp_path / "summary.json").read_text())
+        return summary
+
+    alone = run("gpt4")["agreement"]["accuracy"]
+    asked_alone = servers["gpt4"].stats()["requests"]
+    summary = run("chatgpt", "--on-conflict", "escalate", "--escalate-to", "gpt4")
+    asked = servers["gpt4"].stats()["requests"] - asked_alone
+    assert asked_alone == summary["escalation"]["requests_alone"] == 200
+    assert asked == summary["escalation"]["requests"] == 58 < asked_alone / 3
+    assert alone == 0.93
+    assert summary["agreement"]["accuracy"] == 0.92 >= alone - 0.02
+    assert summary["read"] == 100 == summary["labeled"] + summary["conflict"]
