@@ -7,7 +7,7 @@ from collections.abc import Mapping
 Unit = tuple[int, int, int]
 """How many critics decided for b, for a tie and for a about one pair in one order."""
 
-ADVICE = "critics_alpha was not computed: its library is missing. pip install 'aifeedback[panel]' brings it."
+ADVICE = "critics_alpha was not computed: its library is missing. pip install 'aifeedback[panel]' brings it (in a checkout: '.[panel]')."
 _MOST_UNITS = 100_000
 
 

@@ -122,7 +122,8 @@ class Panel:
         if isinstance(label, Invalid) or not label.verdicts:
             return
         if not self.several:
-            self.critics[self.names[0]].add_kin(label.pair, label.winner)
+            if label.status is not Status.UNASKED:
+                self.critics[self.names[0]].add_kin(label.pair, label.winner)
             return
         by_critic: dict[str, list[Verdict]] = {}
         for verdict in label.verdicts:

@@ -32,6 +32,7 @@ RUNS: Mapping[str, Sequence[str]] = {
     "ChatGPT, in doubt GPT-4": ["chatgpt", "+"],
     "LLaMA2, in doubt GPT-4": ["llama2", "+"],
     "ChatGPT and LLaMA2, in doubt GPT-4": ["chatgpt", "llama2", "+"],
+    "the same with --min-preference 0.8": ["chatgpt", "llama2", "+", "0.8"],
 }
 
 
@@ -52,10 +53,15 @@ def served(folder: Path) -> Iterator[dict[str, Server]]:
 
 
 def label(pairs: Path, critics: Sequence[str], work: Path) -> dict[str, Any]:
-    """Label the pairs with these critics and give the summary; `+` stands for the strong one, asked in doubt."""
-    named = [flag for judge in critics if judge != "+" for flag in ("--critic", judge)]
-    doubt = ["--on-conflict", "escalate", "--escalate-to", STRONG] if "+" in critics else []
-    arguments = ["label", str(pairs), *named, *doubt, "--template", "statement", "--no-store", "-q"]
+    """Label the pairs with these critics and give the summary.
+
+    `+` stands for the strong one, asked in doubt; what follows is the least preference that is none.
+    """
+    named = [flag for judge in critics if judge in JUDGES for flag in ("--critic", judge)]
+    doubt = critics[critics.index("+") :] if "+" in critics else []
+    escalate = ["--on-conflict", "escalate", "--escalate-to", STRONG] if doubt else []
+    least = ["--min-preference", *doubt[1:]] if doubt[1:] else []
+    arguments = ["label", str(pairs), *named, *escalate, *least, "--template", "statement", "--no-store", "-q"]
     outputs = ["-o", "labels.jsonl", "--summary", "summary.json", "--max-failed", "100%"]
     subprocess.run([sys.executable, "-m", "aifeedback", *arguments, *outputs], cwd=work, check=True)
     summary: dict[str, Any] = json.loads((work / "summary.json").read_text())

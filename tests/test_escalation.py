@@ -16,6 +16,7 @@ import pytest
 import aifeedback as af
 from aifeedback.api import Options
 from aifeedback.errors import BudgetSpent, CriticGone, SettingsError
+from aifeedback.labeling import Progress
 from aifeedback.records import Order, Place, Reply
 from aifeedback.testing import AlwaysFirst, AlwaysTie, FailingCritic, FairCritic, ScriptedCritic, StartServer
 from aifeedback.verdicts import write_answer
@@ -134,6 +135,12 @@ def test_a_strong_critic_that_is_gone_stops_the_run_and_its_pairs_are_unasked() 
 def test_options_that_do_not_fit_together_are_told_at_once(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         Options("vllm/m", **options).job()
+
+
+def test_what_the_run_will_come_to_counts_the_pairs_in_doubt_as_often_as_so_far() -> None:
+    progress = Progress(questions=2, more_questions=2, judged=10, again=5, all_pairs=lambda: 40)
+    progress.spending.billed, progress.spending.replies = 30 * 10**10, 30
+    assert progress.projected_usd() == pytest.approx(40 * 3 * 0.01)
 
 
 TOML = """

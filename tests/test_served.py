@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from aifeedback.records import Reply
+import asyncio
+from pathlib import Path
+
+from aifeedback.api import Options
+from aifeedback.job import run_job
+from aifeedback.records import Question, Reply
 from aifeedback.served import Served
+from aifeedback.testing import ScriptedCritic
+from aifeedback.verdicts import write_answer
+from tests.conftest import read_lines, some_pairs, write_lines
 
 
 def served(*said: tuple[str, str]) -> Served:
@@ -36,3 +44,23 @@ def test_a_fingerprint_of_its_own_for_every_reply_is_no_list():
     assert "varies with every reply" in seen.remark()
     assert "id_" not in seen.remark()
     assert len(seen.names) == 100
+
+
+def test_a_run_says_which_model_gave_each_verdict_and_that_it_changed_and_judged_its_kin(tmp_path: Path):
+    def say(question: Question) -> Reply:
+        content = write_answer(question.format, "first" if question.order == "ab" else "second", "because")
+        old = int(question.pair.id) < 6
+        return Reply(content, finish_reason="stop", model="gpt-4o-2024-05-13" if old else "gpt-4o-2024-11-20")
+
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(10, model_a="gpt-4o", model_b="claude-3"))
+    job = Options(ScriptedCritic(say, "openai/gpt-4o")).job([str(tmp_path / "pairs.jsonl")], str(tmp_path / "o.jsonl"))
+    notes: list[str] = []
+    result = asyncio.run(run_job(job, environment={}, note=notes.append))
+    rows = read_lines(tmp_path / "o.jsonl")
+    assert [row["feedback"]["verdicts"][1]["served_by"][-5:] for row in rows] == ["05-13"] * 6 + ["11-20"] * 4
+    changed, kin = notes
+    assert "openai/gpt-4o was answered for by gpt-4o-2024-05-13 and gpt-4o-2024-11-20" in changed
+    assert "openai/gpt-4o judges its own family: 10 of 10 pairs that name models" in kin
+    assert "chose its own in 100.0% (95% interval 72.2 to 100.0; half is fair)" in kin
+    assert result.summary["same_family_rate"] == 1.0
+    assert result.summary["critics"] == []
