@@ -49,7 +49,7 @@ class Options:
 
     `critic`: PROVIDER/MODEL, `builtin`, any object with a name and an `ask`, or several of these. `store` `""` is the
     command's own default for critics named by text, and none for objects, whose answers their name does not fix.
-    `weights`: how much critics count in a panel, by their names; 1 where nothing is said. `max_cost`: USD. `price`: (input, output) or (input, output, cached) in USD a million tokens.
+    `escalate_to`: asked about pairs in doubt, with `on_conflict` `escalate`. `weights`: how much critics count in a panel, by their names; 1 where nothing is said. `max_cost`: USD. `price`: (input, output) or (input, output, cached) in USD a million tokens.
     """
 
     critic: str | Critic | Sequence[str | Critic]

@@ -45,10 +45,13 @@ class Served:
             return ""
         if self.replies >= _ENOUGH and len(marks) >= 0.8 * self.replies:
             return f"{self.critic}: the fingerprint varies with every reply, so it can't tell whether the model stayed the same."
-        return f"{self.critic} answered with {_listed(marks)} for a fingerprint: the model changed within these replies. {_ADVICE}"
+        return (
+            f"{self.critic} answered with the fingerprints {_listed(marks)}: what serves it changed within these replies, "
+            f"and verdicts may differ for that alone. {_ADVICE}"
+        )
 
 
-_ADVICE = "Pin one: docs/critics.md#pinning."
+_ADVICE = "To pin it: docs/critics.md#pinning."
 
 
 def _listed(names: Iterable[str]) -> str:

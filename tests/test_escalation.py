@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import aifeedback as af
 from aifeedback.api import Options
-from aifeedback.errors import BudgetSpent, CriticGone, SettingsError
+from aifeedback.errors import BudgetSpent, CriticGone, GiveUp, SettingsError
 from aifeedback.labeling import Progress
 from aifeedback.records import Order, Place, Reply
 from aifeedback.testing import AlwaysFirst, AlwaysTie, FailingCritic, FairCritic, ScriptedCritic, StartServer
@@ -78,6 +80,54 @@ def test_a_panel_whose_votes_cancel_each_other_out_is_in_doubt() -> None:
     assert (label.decided_by, label.winner, len(label.verdicts)) == ("strong", "a", 6)
     (weighed,) = escalated(some_pairs(1), critic=[long, short], panel="majority", weights={"long": 1.5})
     assert (weighed.decided_by, weighed.winner, weighed.preference) == ("", "b", 0.6)
+
+
+SAID = st.sampled_from(["first", "second", "tie", "nothing", "refused", "failed"])
+BOTH = st.tuples(SAID, SAID)
+
+
+def scripted(name: str, said: list[tuple[str, str]]) -> ScriptedCritic:
+    """Says about the n-th pair what stands there for the two orders."""
+
+    def say(question: af.Question) -> str | Reply:
+        word = said[int(question.pair.id)][question.order is Order.BA]
+        if word == "failed":
+            raise GiveUp("failed", status=af.Status.FAILED)
+        if word == "refused":
+            return Reply("", refusal="I'd rather not.", finish_reason="stop")
+        return "hm." if word == "nothing" else write_answer(question.format, word, "because")  # type: ignore[arg-type] # a place
+
+    return ScriptedCritic(say, name)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(BOTH, BOTH, BOTH), min_size=1, max_size=12), st.sampled_from([0.5, 0.8]), st.data())
+def test_whatever_critics_say_a_label_is_the_first_ones_or_where_these_are_in_doubt_the_strong_ones(
+    said: list[tuple[tuple[str, str], ...]], least: float, data: st.DataObject
+) -> None:
+    repeated = data.draw(st.lists(st.integers(0, len(said) - 1), max_size=8))
+    pairs = [some_pairs(len(said))[number] for number in [*range(len(said)), *repeated]]
+    x, y, z = (scripted(name, [each[critic] for each in said]) for critic, name in enumerate("xyz"))
+    options = {"store": None, "retries": 0, "min_preference": least}
+    first = list(af.label(pairs, critic=[x, y], **options))
+    alone = list(af.label(pairs, critic=z, **options))
+    asked = len(z.questions)
+    both = escalated(pairs, critic=[x, y], escalate_to=z, **options)
+    again: set[str] = set()
+    for before, strong_label, label in zip(first, alone, both, strict=True):
+        assert isinstance(before, af.Label)
+        assert isinstance(strong_label, af.Label)
+        cancelled = before.status is af.Status.TIE and (least > 0.5 or "cancel" in before.reason)
+        doubt = before.status in {af.Status.CONFLICT, af.Status.WEAK} or cancelled
+        expected = strong_label if doubt else before
+        assert (label.status, label.winner, label.p_a, label.reason) == (
+            expected.status, expected.winner, expected.p_a, expected.reason,
+        )  # fmt: skip
+        assert label.decided_by == ("z" if doubt else "")
+        assert label.deciding == expected.verdicts
+        again |= {label.pair.id} if doubt else set()
+    failed = sum(word == "failed" for number in again for word in said[int(number)][2])
+    assert 2 * len(again) <= len(z.questions) - asked <= 2 * len(again) + failed * len(repeated)
 
 
 @pytest.mark.parametrize("concurrency", [1, 64])
@@ -175,6 +225,14 @@ def two(tmp_path: Path, critic_server: StartServer) -> tuple[Any, Any]:
 def test_the_command_says_what_it_will_ask_what_it_asked_and_what_that_saved(
     aifeedback: Command, tmp_path: Path, two: tuple[Any, Any]
 ) -> None:
+    for wrong, said in (
+        (LABEL + ESCALATE[-4:-2], "--on-conflict escalate and --escalate-to CRITIC go together"),
+        ((*ESCALATE[:-1], "stron"), "--escalate-to stron: no such critic. Did you mean strong?"),
+        ((*ESCALATE[:-1], "cheap"), "--escalate-to names vllm/cheap, and that one is asked first already."),
+    ):
+        ended = aifeedback(*wrong)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended.err
+        assert said in ended.err
     planned = aifeedback(*ESCALATE, "--dry-run")
     assert "escalation  at most 200 more, to vllm/strong (0 are answered from the store)" in planned.out, planned.err
     limited = aifeedback(*ESCALATE, "--max-cost", 100)

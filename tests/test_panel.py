@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aifeedback import alpha
 from aifeedback.alpha import krippendorff_alpha
+from aifeedback.api import Options
+from aifeedback.job import run_job
 from aifeedback.measures import wilson
 from aifeedback.panel import Panel
 from aifeedback.reconcile import reconcile
 from aifeedback.records import PA, Label, Order, Pair, Status, Verdict
 from aifeedback.settings import ReconcileSettings
+from aifeedback.testing import FairCritic
+from tests.conftest import some_pairs, write_lines
 
 AB, BA = Order.AB, Order.BA
 PAIR = Pair("1", "prompt", "one", "two")
@@ -83,6 +90,20 @@ def test_alpha_of_more_pairs_than_fit_is_that_of_as_many_in_the_same_proportions
 def test_there_is_no_alpha_where_nothing_can_be_told_apart(units: dict[tuple[int, int, int], int]):
     pytest.importorskip("krippendorff")
     assert krippendorff_alpha(units) is None
+
+
+def test_without_the_library_there_is_no_alpha_and_a_note_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "krippendorff", None)
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(2))
+    critics = [FairCritic(len, name="x"), FairCritic(len, name="y")]
+    job = Options(critics).job([str(tmp_path / "pairs.jsonl")], str(tmp_path / "o.jsonl"))
+    notes: list[str] = []
+    summary = asyncio.run(run_job(job, environment={}, note=notes.append)).summary
+    assert summary["critics_alpha"] is None
+    assert [note for note in notes if "pip install 'aifeedback[panel]'" in note]
+    assert [critic["critic"] for critic in summary["critics"]] == ["x", "y"]
 
 
 def kin(model_a: str, model_b: str) -> Pair:

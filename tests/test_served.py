@@ -34,7 +34,7 @@ def test_several_models_are_named():
 
 def test_a_fingerprint_that_changed_is_named_and_a_long_list_is_cut():
     said = served(*[("m", "fp_1")] * 20, *[("m", "fp_2")] * 20).remark()
-    assert "fp_1 and fp_2 for a fingerprint" in said
+    assert "the fingerprints fp_1 and fp_2: what serves it changed" in said
     many = served(*[("m", f"fp_{number % 9}") for number in range(90)]).remark()
     assert "fp_4 and 4 more" in many
 

@@ -250,6 +250,8 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     ):
         if summary[name] is not None:
             yield words, _rate(summary[name], summary[f"{name}_ci"])
+        if name == "consistency":
+            yield from _critic_rows(summary)
     yield from _panel_rows(summary)
     if summary["agreement"] is not None:
         agreement = _mapping(summary["agreement"])
@@ -263,17 +265,17 @@ def _table_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     yield "seconds", str(summary["seconds"])
 
 
-def _panel_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def _critic_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     critics = summary["critics"]
     assert isinstance(critics, list), "the summary holds a list here"
     for critic in critics:
         if critic["consistency"] is not None:
             unread = sum(count for status, count in critic["verdicts"].items() if status != "read")
             more = f", {unread} verdicts missing" if unread else ""
-            yield (
-                f"  {critic['critic']}",
-                f"{_rate(critic['consistency'], critic['consistency_ci'])} of its own orders agree{more}",
-            )
+            yield f"  {critic['critic']}", _rate(critic["consistency"], critic["consistency_ci"]) + more
+
+
+def _panel_rows(summary: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     if summary["critics_alpha"] is not None:
         yield (
             "critics agree",
