@@ -164,11 +164,12 @@ def most_for(
         return lambda question: most_of(question.messages, ask.max_tokens)
     if critic.endpoint.critic == BUILTIN:
         return lambda _: Most(0, 0)
-    from aifeedback.endpoints.chat import most
+    from aifeedback.endpoints.dialects import DIALECTS
     from aifeedback.endpoints.features import Features
 
-    parameters = _parameters(critic, ask, resolve(critic.endpoint, environment, needs_key=False).model)
-    return lambda question: most(question, parameters, Features())
+    address = resolve(critic.endpoint, environment, needs_key=False)
+    parameters, dialect = _parameters(critic, ask, address.model), DIALECTS[address.dialect]
+    return lambda question: dialect.most(question, parameters, Features())
 
 
 def _parameters(critic: CriticSettings, ask: AskSettings, model: str) -> ChatParameters:

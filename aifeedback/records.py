@@ -147,7 +147,8 @@ class Question:
     """One asking: a pair shown in one order, as the messages that go to the critic.
 
     `down` and `room` say how it is put again where a first reply could not be read or was cut off: so many rungs further
-    down the ladder, and with so many times the room for the reply. They are no part of what is asked.
+    down the ladder, and with so many times the room for the reply. They are no part of what is asked. The `fixed` first
+    messages are the same for all pairs, so a provider's cache may keep them.
     """
 
     messages: tuple[Message, ...]
@@ -157,6 +158,7 @@ class Question:
     sample: int = 0
     down: int = 0
     room: int = 1
+    fixed: int = 0
 
     @property
     def first(self) -> Content:
@@ -222,6 +224,7 @@ BROKEN_ENDINGS = frozenset(
         "incomplete",
         "insufficient_system_resource",
         "malformed_function_call",
+        "pause_turn",
     }
 )
 _UNFINISHED = CUT_OFF_ENDINGS | FILTERED_ENDINGS | BROKEN_ENDINGS

@@ -85,6 +85,7 @@ class Renderer:
         elif system:
             self._system = system
         self._shots = self._turns(examples)
+        self._fixed_messages = 0 if self._system else len(self._head) + len(self._shots)
 
     def questions(self, pair: Pair, orders: Sequence[Order], samples: int = 1) -> list[Question]:
         """The pair's questions, `samples` for each order, which share their messages.
@@ -97,7 +98,10 @@ class Renderer:
             variables = material.shown_in(order)
             head = (self._message(self._system, variables, pair),) if self._system else self._head
             messages = (*head, *self._shots, self._message(self._user, variables, pair))
-            found += [Question(messages, self._template.format, pair, order, sample) for sample in range(samples)]
+            found += [
+                Question(messages, self._template.format, pair, order, sample, fixed=self._fixed_messages)
+                for sample in range(samples)
+            ]
         return found
 
     def _message(self, part: Part, variables: Mapping[str, object], pair: Pair) -> Message:

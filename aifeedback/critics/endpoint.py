@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from aifeedback.endpoints import chat
-from aifeedback.endpoints.address import Address, DialectName
+from aifeedback.endpoints.address import Address
 from aifeedback.endpoints.chat import ChatParameters
-from aifeedback.endpoints.dialect import Dialect
-from aifeedback.endpoints.features import Features, adapt, without_limit
+from aifeedback.endpoints.dialects import DIALECTS
+from aifeedback.endpoints.features import Features, without_limit
 from aifeedback.endpoints.http import Http, HttpResponse
 from aifeedback.endpoints.limits import retry_after
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
@@ -20,7 +19,6 @@ from aifeedback.prices import Most
 from aifeedback.records import Question, Reply, Status
 
 _log = logging.getLogger(__name__)
-_DIALECTS: Mapping[DialectName, Dialect] = {"chat": chat}
 
 
 class EndpointCritic:
@@ -47,7 +45,7 @@ class EndpointCritic:
         self.before_request: Callable[[], None] = lambda: None
         self.after_response: Callable[[Mapping[str, str]], None] = lambda _: None
         self.must_bound = False
-        self._dialect = _DIALECTS[address.dialect]
+        self._dialect = DIALECTS[address.dialect]
         self._timeout_s = timeout_s
         self._features = features
         self._on_learnt = on_learnt
@@ -123,7 +121,7 @@ class EndpointCritic:
         if not isinstance(error, GiveUp) or error.status is not Status.FAILED:
             return None  # it is about the content or the model: leaving a parameter out would not help
         ours = frozenset(fields) - frozenset(self.parameters.extra_body) - {"model", "messages"}
-        changed = adapt(features, sent=ours, parameter=refusal.parameter, message=refusal.message)
+        changed = self._dialect.adapt(features, sent=ours, parameter=refusal.parameter, message=refusal.message)
         if changed is None:
             return None
         if self._features == features:

@@ -24,9 +24,11 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HOST = re.compile(r"[\w.:~%-]+")
 
 
-DialectName = Literal["chat"]
-"""The API that is spoken: OpenAI's chat completions."""
-_PATHS: Mapping[DialectName, str] = {"chat": "/chat/completions"}
+DialectName = Literal["chat", "messages"]
+"""The API that is spoken: OpenAI's chat completions, or Anthropic's Messages."""
+_PATHS: Mapping[DialectName, str] = {"chat": "/chat/completions", "messages": "/messages"}
+_HEADERS: Mapping[DialectName, Mapping[str, str]] = {"messages": {"anthropic-version": "2023-06-01"}}
+"""What each request must say beside its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,11 @@ def resolve(settings: EndpointSettings, environment: Mapping[str, str], *, needs
     """The address that `settings` mean. Raises SettingsError for an unknown provider, a missing URL or a missing key."""
     provider, model = _provider_and_model(settings.critic)
     base_url = _base_url(provider, settings, environment)
-    parts = _checked(base_url)
+    parts = _checked(base_url, provider.dialect)
     key, key_note = _key(provider, settings, environment) if needs_key else ("", "")
     headers = {name: environment[env] for name, env in provider.headers_env.items() if environment.get(env)}
     # An organisation or project is the provider's business alone, as its key is.
-    if settings.base_url:
-        headers = {}
+    headers = dict(_HEADERS.get(provider.dialect, {})) | ({} if settings.base_url else headers)
     named = [*settings.query.items(), *parse_qsl(parts.query), *settings.headers.items()]
     secrets = [key, *_secret_words(named), *_secret_words(_texts(settings.extra_body), at_least=16)]
     if parts.username or parts.password:
@@ -195,7 +196,7 @@ def _base_url(provider: Provider, settings: EndpointSettings, environment: Mappi
     return provider.base_url
 
 
-def _checked(url: str) -> SplitResult:
+def _checked(url: str, dialect: DialectName) -> SplitResult:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
@@ -205,8 +206,11 @@ def _checked(url: str) -> SplitResult:
         raise SettingsError(
             "--base-url is no http:// or https:// URL. Write for instance --base-url http://localhost:8000/v1."
         )
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        parts = parts._replace(path=parts.path.rstrip("/").removesuffix("/chat/completions"))
+    if parts.path.rstrip("/").endswith(_PATHS[dialect]):
+        parts = parts._replace(path=parts.path.rstrip("/").removesuffix(_PATHS[dialect]))
+    if dialect == "messages" and not parts.path.strip("/"):
+        # Anthropic's own clients take the host alone.
+        parts = parts._replace(path="/v1")
     return parts
 
 

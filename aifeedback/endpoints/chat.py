@@ -6,12 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import orjson
-
 from aifeedback.endpoints import streams
 from aifeedback.endpoints.features import RUNGS, Features
+from aifeedback.endpoints.features import adapt as adapt
+from aifeedback.endpoints.payload import count_of as _count
+from aifeedback.endpoints.payload import glimpse as _glimpse
+from aifeedback.endpoints.payload import json_object as _object
+from aifeedback.endpoints.payload import part_of as _part
+from aifeedback.endpoints.payload import text_of as _text
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
-from aifeedback.jsontext import dumps, loads, scrub
+from aifeedback.jsontext import dumps
 from aifeedback.prices import Most, most_input
 from aifeedback.records import Question, Reply, Status, Usage, VerdictFormat
 
@@ -81,8 +85,13 @@ def _response_format(wanted: VerdictFormat, rung: str) -> dict[str, object] | No
         return None
     if rung == "json_object":
         return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": verdict_schema(wanted)}}
+
+
+def verdict_schema(wanted: VerdictFormat) -> dict[str, object]:
+    """The JSON schema of the verdict that a template asks for."""
     # The reasoning field stands first, and also comes first where a server sorts the fields.
-    schema = {
+    return {
         "type": "object",
         "properties": {
             wanted.reasoning_field: {"type": "string"},
@@ -91,7 +100,6 @@ def _response_format(wanted: VerdictFormat, rung: str) -> dict[str, object] | No
         "required": [wanted.reasoning_field, wanted.answer_field],
         "additionalProperties": False,
     }
-    return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
 
 
 def rung_of(sent: Mapping[str, object]) -> str:
@@ -229,31 +237,6 @@ def meaning(refusal: Refusal) -> AifeedbackError:
     return GiveUp(f"the endpoint refuses this request ({said})", status=Status.FAILED)
 
 
-def _object(payload: bytes) -> dict[str, object] | None:
-    payload = payload.removeprefix(b"\xef\xbb\xbf")
-    try:
-        data: object = orjson.loads(payload)
-    except ValueError:
-        try:
-            data, _ = loads(payload)
-        except ValueError:
-            return None
-    if isinstance(data, list) and len(data) == 1:
-        data = data[0]  # Gemini's compatible layer wraps its errors so
-    return data if isinstance(data, dict) else None
-
-
-def _text(value: object) -> str:
-    """A text field; content parts are joined, whatever else is not text is written as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value if value.isascii() else scrub(value)
-    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
-        return "".join(_text(part.get("text")) for part in value if part.get("type", "text") == "text")
-    return scrub(dumps(value).decode())
-
-
 def _usage(value: object) -> Usage:
     """What a reply says that it took; nothing at all where it names only one side, which would look cheap."""
     if not isinstance(value, dict):
@@ -276,11 +259,6 @@ def _usage(value: object) -> Usage:
     )
 
 
-def _part(value: Mapping[str, object], name: str) -> Mapping[str, object]:
-    part = value.get(name)
-    return part if isinstance(part, dict) else {}
-
-
 def _cost(usage: Mapping[str, object]) -> float | None:
     """What the server says that the request cost, in USD: OpenRouter a number, Perplexity a sum with its parts."""
     cost = usage.get("cost")
@@ -291,12 +269,3 @@ def _cost(usage: Mapping[str, object]) -> float | None:
     # Who brings a key of their own to OpenRouter pays what stands upstream, and the fee.
     upstream = _part(usage, "cost_details").get("upstream_inference_cost") if usage.get("is_byok") else None
     return cost + (upstream if isinstance(upstream, int | float) and 0 <= upstream < _DEAREST_USD else 0.0)
-
-
-def _count(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
-
-
-def _glimpse(payload: bytes) -> str:
-    text = re.sub(r"<[^>]{0,500}>", " ", payload[:2000].decode("utf-8", "replace"))
-    return repr(" ".join(text.split())[:120]) if payload else "nothing"

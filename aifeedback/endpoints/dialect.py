@@ -29,6 +29,10 @@ class Dialect(Protocol):
         """The most tokens that a reply to a request with these fields can have; 0 where nothing bounds it."""
         ...
 
+    def adapt(self, features: Features, /, *, sent: frozenset[str], parameter: str, message: str) -> Features | None:
+        """How to ask instead after a 400 that names something we sent; None where it names nothing that we can do without."""
+        ...
+
     def read_reply(self, payload: bytes, sent: Mapping[str, object], /) -> Reply:
         """The reply in the body of a 200 that came for `sent`. Raises what an error inside it means."""
         ...

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import orjson
 
+from aifeedback.endpoints.payload import part_of
 from aifeedback.errors import Hiccup
 
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
@@ -16,7 +17,7 @@ def completion(payload: bytes) -> dict[str, object] | None:
 
     Raises Hiccup where the stream ends before the answer does: half an answer may look like a whole one.
     """
-    if not payload.lstrip().startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
+    if not _is_stream(payload):
         return None
     whole: dict[str, object] = {}
     texts = dict.fromkeys(_TEXTS, "")
@@ -37,6 +38,59 @@ def completion(payload: bytes) -> dict[str, object] | None:
     if not finish_reason:  # the mark of the end is no proof: a proxy writes it too where the server broke off
         raise Hiccup("the endpoint streams its answer, which it was not asked to, and breaks off")
     return {**whole, "choices": [{"index": 0, "message": texts, "finish_reason": finish_reason}]}
+
+
+def message(payload: bytes) -> dict[str, object] | None:
+    """The same for the events of Anthropic's Messages API: the message that they amount to, or the error among them."""
+    if not _is_stream(payload):
+        return None
+    whole: dict[str, object] = {}
+    blocks: dict[int, dict[str, object]] = {}
+    for data in _events(payload):
+        event = _object(data)
+        match event.get("type"):
+            case "error":
+                return event
+            case "message_start":
+                whole = dict(part_of(event, "message"))
+            case "content_block_start" | "content_block_delta":
+                _add(blocks, event)
+            case "message_delta":
+                usage = {**part_of(whole, "usage"), **part_of(event, "usage")}
+                whole |= {**part_of(event, "delta"), "usage": usage}
+            case "message_stop" if whole.get("stop_reason"):
+                return {**whole, "content": [_whole_block(block) for _, block in sorted(blocks.items())]}
+    raise Hiccup("the endpoint streams its answer, which it was not asked to, and breaks off")
+
+
+_DELTAS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+def _add(blocks: dict[int, dict[str, object]], event: Mapping[str, object]) -> None:
+    """Begin a content block, or add to one."""
+    index = event.get("index")
+    block = blocks.setdefault(index if isinstance(index, int) else 0, {})
+    block.update(part_of(event, "content_block"))
+    delta = part_of(event, "delta")
+    field = _DELTAS.get(str(delta.get("type")), "")
+    piece, before = delta.get(field), block.get(field)
+    if isinstance(piece, str):
+        block[field] = (before if isinstance(before, str) else "") + piece
+
+
+def _whole_block(block: dict[str, object]) -> dict[str, object]:
+    """A content block with the input of a tool as it was spelled piece by piece; a broken one stays a text."""
+    spelled = block.pop("partial_json", "")
+    if not isinstance(spelled, str) or not spelled:
+        return block
+    try:
+        return {**block, "input": orjson.loads(spelled)}
+    except ValueError:
+        return {**block, "input": spelled}
+
+
+def _is_stream(payload: bytes) -> bool:
+    return payload.lstrip().startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
 
 
 def _events(payload: bytes) -> Iterator[bytes]:
