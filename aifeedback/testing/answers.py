@@ -109,15 +109,16 @@ def either(answerings: Sequence[Answering]) -> Answering:
     return answering
 
 
-def shaped(asked: Asked, answer: Answer, struck: Sequence[Fault]) -> tuple[dict[str, object], list[str]]:
-    """A chat completion with the answer as the faults have made it, and the kinds of those that made a difference."""
+def shaped(asked: Asked, answer: Answer, struck: Sequence[Fault]) -> tuple[Answer, list[str]]:
+    """The answer as the faults have made it, and the kinds of those that made a difference."""
     applied = [fault.kind for fault in struck if fault.kind in _SHAPES]
     for kind in applied:
         answer = _SHAPES[kind](asked, answer)
-    return _completion(asked, answer), applied
+    return answer, applied
 
 
-def _completion(asked: Asked, answer: Answer) -> dict[str, object]:
+def completion(asked: Asked, answer: Answer) -> dict[str, object]:
+    """The chat completion that holds an answer."""
     message = {"role": "assistant", "content": answer.content, "refusal": answer.refusal}
     if answer.reasoning_content is not None:
         message["reasoning_content"] = answer.reasoning_content
@@ -141,7 +142,7 @@ def _cut(answer: Answer, finish_reason: str) -> Answer:
 
 
 def _ignoring_schema(asked: Asked, answer: Answer) -> Answer:
-    if not asked.body.get("response_format") or answer.place is None:
+    if not (asked.body.get("response_format") or asked.schema) or answer.place is None:
         return answer
     return replace(answer, content=f"{_REASONS[answer.place]} My verdict: [[{_LETTERS[answer.place]}]]")
 

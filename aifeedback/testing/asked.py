@@ -22,7 +22,7 @@ Object = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Asked:
-    """A chat completions request. `question` is a hash of its messages alone."""
+    """A request. `question` is a hash of its messages alone."""
 
     body: Object
     question: str
@@ -51,9 +51,13 @@ class Asked:
 
     @cached_property
     def schema(self) -> Mapping[str, Object] | None:
-        """The properties of the JSON schema that the reply must follow; None where none was sent."""
+        """The properties of the JSON schema that the reply, or the input of a tool, must follow; None where none was sent."""
         wanted: object = self.body
-        for name in ("response_format", "json_schema", "schema", "properties"):
+        path: tuple[str, ...] = ("response_format", "json_schema", "schema", "properties")
+        tools = self.body.get("tools")
+        if isinstance(tools, list) and tools:
+            wanted, path = tools[0], ("input_schema", "properties")
+        for name in path:
             wanted = wanted.get(name) if isinstance(wanted, dict) else None
         if not isinstance(wanted, dict):
             return None
@@ -94,19 +98,25 @@ def _outside(text: str) -> str:
     return "".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
-def read_asked(raw: bytes) -> Asked:
-    """A request's body. Raises ValueError, with a message for the client, where it is none."""
+def read_body(raw: bytes) -> dict[str, object]:
+    """The object in a request. Raises ValueError, with a message for the client, where it is none."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as wrong:
         message = f"We could not parse the JSON body of your request: {wrong}."
         raise ValueError(message) from wrong
-    messages = body.get("messages") if isinstance(body, dict) else None
+    return body if isinstance(body, dict) else {}
+
+
+def read_asked(raw: bytes) -> Asked:
+    """A chat completions request's body. Raises ValueError, with a message for the client, where it is none."""
+    body = read_body(raw)
+    messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(turn, dict) for turn in messages):
         raise ValueError("Missing required parameter: 'messages'.")
     if body.get("stream"):
         raise ValueError("This server does not stream. Leave 'stream' out.")
-    texts = tuple((str(turn.get("role", "")), _text(turn.get("content"))) for turn in messages)
+    texts = tuple((str(turn.get("role", "")), text_in(turn.get("content"))) for turn in messages)
     return Asked(body, sha256(orjson.dumps(messages)).hexdigest()[:16], texts)
 
 
@@ -169,7 +179,8 @@ def _value(name: str, kind: Object, place: Place, reasoning: str) -> object:
     return harmless.get(wanted, reasoning) if isinstance(wanted, str) else reasoning
 
 
-def _text(content: object) -> str:
+def text_in(content: object) -> str:
+    """The text of a message, which may come in parts."""
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""

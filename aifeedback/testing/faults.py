@@ -23,6 +23,8 @@ KINDS = {
     "400-format": "refuses any `response_format`",
     "400-max-tokens": "refuses `max_tokens`, wants `max_completion_tokens`",
     "400-temperature": "refuses any `temperature` but 1",
+    "400-adaptive": "the Messages API refuses `thinking` of type `adaptive`, as models before Claude 4.6 do",
+    "400-budget": "the Messages API refuses `thinking` of type `enabled`, as models since Claude 4.7 do",
     "400-param": "refuses the parameter that VALUE names",
     "400-context": "`context_length_exceeded`",
     "400-filter": "`content_filter`: the prompt itself is refused, as Azure does",

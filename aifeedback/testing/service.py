@@ -1,4 +1,4 @@
-"""What the test server does with a request: chat completions with planted faults, models, and its own tally."""
+"""What the test server does with a request: chat completions and messages with planted faults, models, and its own tally."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from aiohttp import web
 
 from aifeedback.errors import SettingsError
 from aifeedback.testing.answers import Answering, shaped
-from aifeedback.testing.asked import Asked, read_asked
+from aifeedback.testing.apis import CHAT, MESSAGES, Api
+from aifeedback.testing.asked import Asked
 from aifeedback.testing.faults import Conditions, Fault, conditions_from, draw
 from aifeedback.testing.pace import Bucket
-from aifeedback.testing.refusals import Refusal, error, rate_limited, refusal
+from aifeedback.testing.refusals import Refusal, error, rate_limited
 from aifeedback.testing.tally import Tally
 from aifeedback.testing.wire import WAYS, Parcel, deliver
 
@@ -35,11 +36,12 @@ class Service:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
-        if request.method == "POST" and request.path.endswith("/chat/completions"):
+        api = next((api for api in (CHAT, MESSAGES) if request.path.endswith(api.path)), None)
+        if request.method == "POST" and api is not None:
             self.tally.in_flight += 1
             self.tally.max_in_flight = max(self.tally.max_in_flight, self.tally.in_flight)
             try:
-                return await self._chat(request)
+                return await self._ask(request, api)
             finally:
                 self.tally.in_flight -= 1
         if request.method == "GET" and request.path.endswith("/models"):
@@ -75,40 +77,44 @@ class Service:
         self._down_at = self.tally.answered + conditions.down_after if conditions.down_after else 0
         self._slow_from = self.tally.answered + conditions.slower_after if conditions.slower_after else math.inf
 
-    async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _ask(self, request: web.BaseRequest, api: Api) -> web.StreamResponse:
         raw = await request.content.read()
         try:
-            asked = read_asked(raw)
+            asked = api.read(raw, request.headers)
         except ValueError as wrong:
             self.tally.requests += 1
-            return _refused(error(400, str(wrong)))
+            return _refused(api.worded(error(400, str(wrong))))
         self.tally.arrived(request.raw_path, request.headers, raw, asked.question)
         limited = self._limited()
         if limited is not None:
-            return _refused(limited)
+            return _refused(api.worded(limited))
         attempt = self.tally.attempt(asked.question)
         struck = self._conditions.striking(asked.question, attempt)
         await self._delay(struck, asked.question, attempt)
         for fault in struck:
-            refused = refusal(fault, asked.body)
+            refused = api.refusal(fault, asked.body)
             if refused is not None:
                 self.tally.faults[fault.kind] += 1
-                return _refused(refused, self._headers())
-        return await self._answer(request, asked, struck)
+                return _refused(refused, api.limits(self._headers()))
+        return await self._answer(request, api, asked, struck)
 
-    async def _answer(self, request: web.BaseRequest, asked: Asked, struck: Sequence[Fault]) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.BaseRequest, api: Api, asked: Asked, struck: Sequence[Fault]
+    ) -> web.StreamResponse:
         answer = self._answering(asked)
         if answer is None:
-            return _refused(error(404, "There is no answer to this question.", code="unknown_question"))
+            return _refused(api.worded(error(404, "There is no answer to this question.", code="unknown_question")))
         self.tally.blind += answer.blind
-        completion, shapes = shaped(asked, answer, struck)
+        answer, shapes = shaped(asked, answer, struck)
+        whole = api.whole(asked, answer, self.tally.prefixes)
         travel = next((fault for fault in struck if fault.kind in WAYS), None)
-        usage = completion["usage"]
-        assert isinstance(usage, dict), "a completion says what it took"
-        self.tally.input_tokens += usage["prompt_tokens"]
-        self.tally.output_tokens += usage["completion_tokens"]
+        usage = whole["usage"]
+        assert isinstance(usage, dict), "an answer says what it took"
+        read, written = api.tokens(usage)
+        self.tally.input_tokens += read
+        self.tally.output_tokens += written
         self.tally.faults.update([*shapes, travel.kind] if travel else shapes)
-        response = await deliver(Parcel(request, orjson.dumps(completion), self._headers()), travel)
+        response = await deliver(Parcel(request, orjson.dumps(whole), api.limits(self._headers())), travel)
         if response is None:
             return web.Response()  # to nobody: the connection is gone
         self.tally.answered += 1

@@ -53,6 +53,8 @@ class Tally:
     """Of `questions`, those that a limit on the pace let through."""
     faults: Counter[str] = field(default_factory=Counter[str])
     keys: Counter[str] = field(default_factory=Counter[str])
+    prefixes: set[str] = field(default_factory=set[str])
+    """Marks of what the prompt cache of the Messages API holds."""
     latest: deque[_Seen] = field(init=False)
 
     def __post_init__(self) -> None:

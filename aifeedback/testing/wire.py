@@ -14,13 +14,15 @@ from weakref import WeakSet
 import orjson
 from aiohttp import web
 
+from aifeedback.testing import messages_api
 from aifeedback.testing.faults import Fault
 
 _JSON = "application/json"
 _PIECES = 20
 _WORDS = b"word " * 200_000
 """One megabyte."""
-_MARK = b'"content":"'
+_MARKS = (b'"content":"', b'"input":{"analysis":"', b'"text":"')
+"""Where the content begins, in a chat completion, in the input of a tool and in a text block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,11 @@ async def _cut_stream(parcel: Parcel, _fault: Fault) -> web.StreamResponse:
 
 
 def _events(payload: bytes) -> Iterator[bytes]:
-    """A completion as the events of a stream."""
+    """An answer as the events of a stream."""
     completion = orjson.loads(payload)
+    if "choices" not in completion:
+        yield from messages_api.events(completion)
+        return
     choice = completion["choices"][0]
     texts = {name: text for name, text in choice["message"].items() if name != "role" and isinstance(text, str)}
     deltas = [{name: text[at : at + 8]} for name, text in texts.items() for at in range(0, len(text), 8)]
@@ -185,7 +190,8 @@ def _event(value: object) -> bytes:
 async def _huge(parcel: Parcel, fault: Fault) -> web.StreamResponse:
     megabytes = int(fault.number)
     # Inside the content, so that the body stays valid JSON; piece by piece, so that the server stays small.
-    before, mark, after = parcel.payload.partition(_MARK)
+    begins = next((mark for mark in _MARKS if mark in parcel.payload), _MARKS[0])
+    before, mark, after = parcel.payload.partition(begins)
     response = await parcel.begun(len(parcel.payload) + megabytes * len(_WORDS) * bool(mark))
     await response.write(before + mark)
     for _ in range(megabytes * bool(mark)):
