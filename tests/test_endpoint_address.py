@@ -22,7 +22,7 @@ def test_every_provider_resolves_and_gets_its_own_key_alone(name: str) -> None:
     environment = KEYS | {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/"}
     address = at(f"{name}/some/model", environment)
     assert address.model == "some/model"
-    assert address.url.endswith("/chat/completions")
+    assert address.url.endswith("/messages" if name == "anthropic" else "/chat/completions")
     assert address.url.startswith(("https://", "http://localhost:"))
     sent = [key for key in KEYS.values() if any(key in value for value in address.headers.values())]
     assert sent == ([] if providers()[name].local else [KEYS[providers()[name].key_env]])
@@ -33,8 +33,9 @@ def test_every_provider_resolves_and_gets_its_own_key_alone(name: str) -> None:
 def test_with_a_base_url_no_key_is_sent(name: str) -> None:
     environment = KEYS | {"OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj-1"}
     address = at(f"{name}/m", environment, base_url=ELSEWHERE)
-    assert address.headers == {}
-    assert address.url == f"{ELSEWHERE}/chat/completions"
+    claude = name == "anthropic"
+    assert address.headers == ({"anthropic-version": "2023-06-01"} if claude else {})
+    assert address.url == ELSEWHERE + ("/messages" if claude else "/chat/completions")
     assert "--api-key-env" in address.key_note
 
 
@@ -73,6 +74,33 @@ def test_azure_has_a_header_of_its_own_and_takes_a_query() -> None:
         at("azure/m", KEYS | {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/openai/v1/"}).shown
         == "https://mine.openai.azure.com/openai/v1"
     )
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/messages", "http://h:1/v1/messages/"],
+)
+def test_claude_is_found_by_its_host_with_or_without_a_path(given: str) -> None:
+    assert at("anthropic/m", {}, base_url=given).url == "http://h:1/v1/messages"
+
+
+@pytest.mark.parametrize("given", ["http://h:1", "http://h:1/", "http://h:1/v1"])
+def test_anthropics_own_variable_moves_claude_and_its_key(given: str) -> None:
+    moved = at("anthropic/m", KEYS | {"ANTHROPIC_BASE_URL": given})
+    assert (moved.url, moved.shown) == ("http://h:1/v1/messages", "http://h:1/v1")
+    assert moved.headers == {"anthropic-version": "2023-06-01", "x-api-key": KEYS["ANTHROPIC_API_KEY"]}
+
+
+def test_claude_gets_the_key_and_the_version_that_are_named() -> None:
+    address = at(
+        "anthropic/m",
+        {"MINE": "sk-mine-1234"},
+        base_url=ELSEWHERE,
+        api_key_env="MINE",
+        headers={"Anthropic-Version": "2026-10-21", "anthropic-beta": "x"},
+    )
+    assert address.headers == {"x-api-key": "sk-mine-1234", "Anthropic-Version": "2026-10-21", "anthropic-beta": "x"}
+    assert address.secrets == ("sk-mine-1234",)
 
 
 def test_azure_without_an_address_says_which_variable_is_missing() -> None:

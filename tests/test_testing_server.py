@@ -963,7 +963,7 @@ def test_every_kind_of_fault_does_something(server: Server):
     values |= {"many-headers": "1", "long-header": "1"}
     plain = {"latency", "jitter", "stall", "huge", "trickle"}
     body = body_of(response_format=SCHEMA, max_tokens=5, temperature=0, seed=1)
-    for kind in KINDS:
+    for kind in set(KINDS) - {"400-adaptive", "400-budget"}:  # of the Messages API, see test_messages.py
         server.faults(f"{kind}:1:{values.get(kind, '')}".rstrip(":"))
         server.reset()
         arrived, _ = raw_exchange(server, body)
