@@ -167,7 +167,7 @@ def test_a_model_that_takes_less_gives_the_same_labels(
     if "ignore-schema" not in faults:
         assert (last.get("tool_choice") or {}).get("type") == choice
     assert ("temperature" in last) == (thinking is None and "400-temperature" not in faults)
-    assert (summary["tokens"]["reasoning"] > 0) == (thinking is not None)
+    assert (summary["tokens"]["reasoning"] > 0) == (thinking is not None or "think" in faults)
     assert ("400" in ended.err or "refuse" in ended.err) == any(fault.startswith("400") for fault in faults)
 
 
@@ -193,7 +193,7 @@ def test_a_key_that_claude_echoes_is_shown_and_kept_nowhere(
 
 def test_examples_are_part_of_what_is_cached(label: Label, tmp_path: Path, critic_server: StartServer) -> None:
     write_lines(tmp_path / "pairs.jsonl", some_pairs(2))
-    shown = [pair | {"gold": "a", "id": f"shown-{pair['id']}"} for pair in some_pairs(2)]
+    shown = [pair | {"winner": "a", "id": f"shown-{pair['id']}"} for pair in some_pairs(2)]
     write_lines(tmp_path / "examples.jsonl", shown)
     server = critic_server()
     ended, summary = label(server, "--examples", "examples.jsonl")
