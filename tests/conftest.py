@@ -16,7 +16,7 @@ from typing import Any
 import hypothesis  # noqa: F401 - imported late, its plugin trips over Python 3.11.7
 import pytest
 
-pytest_plugins = ["aifeedback.testing.fixtures"]
+pytest_plugins = ["aifeedback.testing.fixtures", "tests.foreign_servers"]
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("AIFEEDBACK_TEST_DATA", ROOT.parent / "shared" / "data"))

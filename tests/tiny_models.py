@@ -98,3 +98,69 @@ def tiny_model(
         torch.manual_seed(seed)
         LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+RIGHT, WRONG = "(this is right)", "(this is wrong)"
+_SAID = {
+    "[[": ("The first. [[A]]", "The second. [[B]]"),
+    "JSON": (
+        '{"analysis": "The first is right.", "verdict": "A"}',
+        '{"analysis": "The second is right.", "verdict": "B"}',
+    ),
+    "": ("A", "B"),
+}
+"""What a judge says for the first and the second response, by what the question asks for."""
+
+
+def tiny_judge(folder: Path) -> Path:
+    """Save a Llama that names the response with RIGHT in it, and the first where none has it.
+
+    Its chat template reads the question and ends in a token that stands for what is to be said; the weights turn that
+    token into the answer, and the answer into the end.
+    """
+    import torch
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    answers = [answer for pair in _SAID.values() for answer in pair]
+    steering = [f"<|say {number}|>" for number in range(len(answers))]
+    branches = [
+        f"{{% {'if' if at == 0 else 'elif'} {json.dumps(asked)} in asked %}}{{{{ ['<|say {2 * at}|>', '<|say {2 * at + 1}|>'][second] }}}}"
+        for at, asked in enumerate(_SAID)
+    ]
+    chat = (
+        CHATML
+        + "{% set asked = messages[-1]['content'] %}"
+        + f"{{% set right, wrong = asked.find('{RIGHT}'), asked.find('{WRONG}') %}}"
+        + "{% set second = 1 if right > wrong and wrong >= 0 else 0 %}"
+        + "".join(branches)
+        + "{% endif %}"
+    )
+    tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer(folder, chat=chat))
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in (*steering, *answers)])
+    tokenizer.save_pretrained(folder)
+    size = len(tokenizer)
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=size + size % 2,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    follows = dict(zip(tokenizer.convert_tokens_to_ids(steering), tokenizer.convert_tokens_to_ids(answers), strict=True))
+    with torch.no_grad():
+        layer = model.model.layers[0]
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+        model.model.embed_tokens.weight.copy_(torch.eye(size, config.hidden_size))
+        model.lm_head.weight.zero_()
+        for token in range(size):
+            model.lm_head.weight[follows.get(token, tokenizer.eos_token_id), token] = 1.0
+    model.save_pretrained(folder)
+    return folder
