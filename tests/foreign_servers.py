@@ -1,13 +1,15 @@
 """Servers with an OpenAI-compatible API that others wrote, started as they are: LiteLLM's proxy, and `transformers serve`.
 
-Both start at once, with the first test that asks for one, and stop at the end. A module that uses them says
-`pytestmark = foreign_servers.together`, so that one worker runs all of them and starts each server only once.
+Both start at once, with the first test that asks for one, and stop at the end. The workers of a run share them: starting
+them takes ten seconds, and half a GB for each.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,15 +17,14 @@ import time
 import urllib.error
 import urllib.request
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-together = pytest.mark.xdist_group("foreign servers")
 
 MASTER_KEY = "sk-the-only-key-that-this-proxy-knows-0123456789"
 FIRST_AS_TAG = "Both say it, the first says it better. [[A]]"
@@ -48,13 +49,14 @@ class ForeignServer:
     """A server that runs, and the file that it logs to."""
 
     url: str
-    log: Path
+    log: str
     key: str = ""
 
-    def answered(self, status: int) -> int:
-        """How many requests for a chat completion it has answered with `status`, by its own account."""
-        said = self.log.read_text(encoding="utf-8", errors="replace")
-        return sum("/chat/completions HTTP/1.1" in line and f'" {status}' in line for line in said.splitlines())
+    def answered(self, mark: str) -> Counter[int]:
+        """How often it has answered a question whose query string is `mark` with which status, by its own account."""
+        said = Path(self.log).read_text(encoding="utf-8", errors="replace")
+        asked = rf'POST /v1/chat/completions\?{re.escape(mark)} HTTP/1\.1" (\d+)'
+        return Counter(int(status) for status in re.findall(asked, said))
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,35 @@ class ForeignServers:
 
 
 @pytest.fixture(scope="session")
-def foreign_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignServers]:
-    """Two servers with models made on the spot."""
+def foreign_servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[ForeignServers]:
+    """Two servers with models made on the spot; the worker that comes first runs them for all."""
     _need("litellm", "fastapi", "uvicorn", "openai", "torch")
-    folder = tmp_path_factory.mktemp("foreign")
-    proxy, serving = _free_port(), _free_port()
-    with ExitStack() as running:
-        transformers = running.enter_context(_transformers(folder / "transformers", serving))
-        litellm = running.enter_context(_litellm(folder / "litellm", proxy, transformers.url))
-        _await(transformers, "/models")
-        _await(litellm, "/models")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "foreign"
+    folder.mkdir(exist_ok=True)
+    said = folder / "servers.json"
+    with ExitStack() as running, (folder / "start").open("w") as start, (folder / "in_use").open("w") as in_use:
+        fcntl.flock(start, fcntl.LOCK_EX)
+        mine = not said.exists()
+        if mine:
+            said.write_text(json.dumps([asdict(server) for server in _started(folder, running)]))
+        transformers, litellm = (ForeignServer(**server) for server in json.loads(said.read_text()))
+        fcntl.flock(in_use, fcntl.LOCK_SH)
+        fcntl.flock(start, fcntl.LOCK_UN)
         yield ForeignServers(litellm, transformers)
+        if mine:
+            fcntl.flock(start, fcntl.LOCK_EX)  # who comes from now on starts its own
+            fcntl.flock(in_use, fcntl.LOCK_EX)  # once all others are done
+            said.unlink()
+
+
+def _started(folder: Path, running: ExitStack) -> tuple[ForeignServer, ForeignServer]:
+    proxy, serving = _free_port(), _free_port()
+    transformers = running.enter_context(_transformers(folder / f"transformers-{serving}", serving))
+    litellm = running.enter_context(_litellm(folder / f"litellm-{proxy}", proxy, transformers.url))
+    _await(transformers, "/models")
+    _await(litellm, "/models")
+    return transformers, litellm
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +123,7 @@ def _transformers(folder: Path, port: int) -> Iterator[ForeignServer]:
     command = [sys.executable, "-c", entry, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     # A model that lies in its working directory goes by its folder's name.
     with _running(command, folder, {"HF_HUB_OFFLINE": "1"}):
-        yield ForeignServer(f"http://127.0.0.1:{port}/v1", folder / "log")
+        yield ForeignServer(f"http://127.0.0.1:{port}/v1", str(folder / "log"))
 
 
 @contextmanager
@@ -124,7 +144,7 @@ def _litellm(folder: Path, port: int, behind: str) -> Iterator[ForeignServer]:
     command = [sys.executable, "-c", entry, "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
     with _running(command, folder, quiet):
-        yield ForeignServer(f"http://127.0.0.1:{port}/v1", folder / "log", MASTER_KEY)
+        yield ForeignServer(f"http://127.0.0.1:{port}/v1", str(folder / "log"), MASTER_KEY)
 
 
 @contextmanager
@@ -157,7 +177,7 @@ def _await(server: ForeignServer, path: str) -> None:
                 return
         except (urllib.error.URLError, OSError) as error:
             if time.monotonic() > until:
-                said = server.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                said = Path(server.log).read_text(encoding="utf-8", errors="replace")[-2000:]
                 raise RuntimeError(f"no answer at {request.full_url}: {error}. It said: {said}") from error
             time.sleep(0.1)
 

@@ -10,13 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests import foreign_servers
 from tests.conftest import Command, Ended, read_lines, some_pairs, write_lines
 from tests.foreign_servers import ForeignServer
 from tests.test_label_command import adds_up
 from tests.tiny_models import RIGHT, WRONG
-
-pytestmark = foreign_servers.together
 
 Label = Callable[..., tuple[Ended, dict[str, Any]]]
 
@@ -30,6 +27,11 @@ def pairs_with_a_right_one(count: int) -> list[dict[str, Any]]:
             pair |= {"response_a": f"{pair['response_a']} {a}", "response_b": f"{pair['response_b']} {b}"}
         pairs.append(pair | {"gold": "a" if number % 2 else "b"})
     return pairs
+
+
+def mark_of(tmp_path: Path) -> str:
+    """What tells a test's requests from those of others in a server's log."""
+    return f"test={tmp_path.parent.name}-{tmp_path.name}"
 
 
 @pytest.fixture
@@ -46,6 +48,7 @@ def label(aifeedback: Command, tmp_path: Path) -> Label:
             (tmp_path / name).unlink(missing_ok=True)
         ended = aifeedback(
             "label", "pairs.jsonl", "--critic", f"vllm/{model}", "--base-url", server.url, "--api-key-env", "FOREIGN_KEY",
+            "--query", mark_of(tmp_path),
             "-o", "labels.jsonl", "--summary", "summary.json", *more,
             env={"FOREIGN_KEY": key or server.key or "unused"},
         )  # fmt: skip
@@ -87,12 +90,12 @@ def test_a_model_that_babbles_labels_nothing(label: Label, transformers_serve: F
     assert "cut off" in ended.err
 
 
-def test_a_second_run_asks_a_foreign_server_nothing(label: Label, transformers_serve: ForeignServer) -> None:
+def test_a_second_run_asks_a_foreign_server_nothing(
+    label: Label, transformers_serve: ForeignServer, tmp_path: Path
+) -> None:
     first = label(transformers_serve, "judge")[1]
-    before = transformers_serve.answered(200)
     second = label(transformers_serve, "judge")[1]
-    assert before
-    assert transformers_serve.answered(200) == before
+    assert transformers_serve.answered(mark_of(tmp_path)) == {200: 10}
     assert second["requests"] == {"sent": 0, "retried": 0, "from_store": 10}
     assert first["labeled"] == second["labeled"] == 4
 
@@ -136,17 +139,20 @@ def test_a_proxy_before_a_model_changes_no_label(
     ],
 )
 def test_a_proxy_that_refuses_a_parameter_is_asked_without_it(
-    label: Label, litellm_proxy: ForeignServer, model: str, more: tuple[str, ...], refused: str
+    label: Label, litellm_proxy: ForeignServer, tmp_path: Path, model: str, more: tuple[str, ...], refused: str
 ) -> None:
     """The mocks name the first response always, which is no label; that all of them do so shows that all were read."""
     ended, summary = label(litellm_proxy, model, "--concurrency", 1, *more)
     assert ended.code == 0, ended.err
     assert (summary["conflict"], summary["first_shown_rate"]) == (5, 1.0)
     assert refused in ended.err
-    before = litellm_proxy.answered(400)
+    before = litellm_proxy.answered(mark_of(tmp_path))
+    assert before[200] == 10
+    assert bool(before[400]) == bool(refused)
     again = label(litellm_proxy, model, "--concurrency", 1, "--criteria", "honest", *more)[1]
     assert again["conflict"] == 5
-    assert litellm_proxy.answered(400) == before, "what it refused once was asked for again"
+    after = litellm_proxy.answered(mark_of(tmp_path))
+    assert after == before + Counter({200: 10}), "what it refused once was asked for again"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def test_what_a_proxy_can_not_answer_becomes_no_label(
 @pytest.mark.parametrize(
     ("model", "key", "said"),
     [
-        ("gpt-4o", "sk-some-other-key", "doesn't know this key"),  # its word for it: "No connected db."
+        ("gpt-4o", "sk-some-other-key", "credentials"),  # its word for it: "No connected db."
         ("no-such-model", None, "no such model"),
     ],
 )

@@ -153,7 +153,9 @@ def tiny_judge(folder: Path) -> Path:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    follows = dict(zip(tokenizer.convert_tokens_to_ids(steering), tokenizer.convert_tokens_to_ids(answers), strict=True))
+    follows = dict(
+        zip(tokenizer.convert_tokens_to_ids(steering), tokenizer.convert_tokens_to_ids(answers), strict=True)
+    )
     with torch.no_grad():
         layer = model.model.layers[0]
         layer.self_attn.o_proj.weight.zero_()

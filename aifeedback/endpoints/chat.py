@@ -195,6 +195,8 @@ _FILTER = re.compile(
 _TLS_WANTED = re.compile(r"http request.{0,20} to (an? )?https", re.IGNORECASE)
 _SOON = re.compile(r"(?:retry|try again) (?:in|after) (\d+(?:\.\d+)?) ?(ms|s\b|sec)", re.IGNORECASE)
 _TOO_BIG = re.compile(r"request too large", re.IGNORECASE)
+_UNKNOWN_KEY = "no_db_connection"
+"""LiteLLM's word for any key but its own, where it has no database."""
 _NO_MODEL = re.compile(
     r"model_not_found|model.{0,80}(not found|does not exist|doesn't exist|not exist)|(no such|unknown|invalid)[ _]model\b"
     r"|not a valid model|DeploymentNotFound|server is pinned to",
@@ -222,9 +224,7 @@ def meaning(refusal: Refusal) -> AifeedbackError:
         return CriticGone(
             f"the quota is used up ({said}). Top it up and run the same command again: what was answered is kept."
         )
-    if "no_db_connection" in refusal.code:  # LiteLLM's word for any key but its own, where it has no database
-        return CriticGone(f"the endpoint doesn't know this key ({said}). Check --api-key-env.")
-    if status == 401 or (status == 403 and not _FILTER.search(text)):
+    if status == 401 or (status == 403 and not _FILTER.search(text)) or _UNKNOWN_KEY in refusal.code:
         return CriticGone(f"the endpoint refuses the credentials ({said}).")
     if status in {404, 405, 410} or (status in {400, 422} and _NO_MODEL.search(text)):
         return CriticGone(f"the endpoint knows no such model or address ({said}). Check --critic and --base-url.")
