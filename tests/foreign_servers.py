@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import warnings
 from collections import Counter
@@ -30,6 +29,8 @@ MASTER_KEY = "sk-the-only-key-that-this-proxy-knows-0123456789"
 FIRST_AS_TAG = "Both say it, the first says it better. [[A]]"
 FIRST_AS_JSON = '{"analysis": "Both say it, the first says it better.", "verdict": "A"}'
 _PATIENCE_S = 120.0
+
+Process = subprocess.Popen[bytes]
 
 # What the proxy says when it refuses depends on the provider behind it, also where the reply is a mock.
 _MOCKED = {
@@ -92,10 +93,10 @@ def foreign_servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
 
 def _started(folder: Path, running: ExitStack) -> tuple[ForeignServer, ForeignServer]:
     proxy, serving = _free_port(), _free_port()
-    transformers = running.enter_context(_transformers(folder / f"transformers-{serving}", serving))
-    litellm = running.enter_context(_litellm(folder / f"litellm-{proxy}", proxy, transformers.url))
-    _await(transformers, "/models")
-    _await(litellm, "/models")
+    transformers, serves = running.enter_context(_transformers(folder / f"transformers-{serving}", serving))
+    litellm, proxies = running.enter_context(_litellm(folder / f"litellm-{proxy}", proxy, transformers.url))
+    _await(transformers, serves)
+    _await(litellm, proxies)
     return transformers, litellm
 
 
@@ -112,7 +113,7 @@ def transformers_serve(foreign_servers: ForeignServers) -> ForeignServer:
 
 
 @contextmanager
-def _transformers(folder: Path, port: int) -> Iterator[ForeignServer]:
+def _transformers(folder: Path, port: int) -> Iterator[tuple[ForeignServer, Process]]:
     from tests.tiny_models import tiny_judge, tiny_model
 
     with warnings.catch_warnings():
@@ -122,12 +123,12 @@ def _transformers(folder: Path, port: int) -> Iterator[ForeignServer]:
     entry = "from transformers.cli.transformers import main; main()"
     command = [sys.executable, "-c", entry, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     # A model that lies in its working directory goes by its folder's name.
-    with _running(command, folder, {"HF_HUB_OFFLINE": "1"}):
-        yield ForeignServer(f"http://127.0.0.1:{port}/v1", str(folder / "log"))
+    with _running(command, folder, {"HF_HUB_OFFLINE": "1"}) as process:
+        yield ForeignServer(f"http://127.0.0.1:{port}/v1", str(folder / "log")), process
 
 
 @contextmanager
-def _litellm(folder: Path, port: int, behind: str) -> Iterator[ForeignServer]:
+def _litellm(folder: Path, port: int, behind: str) -> Iterator[tuple[ForeignServer, Process]]:
     folder.mkdir()
     models = {name: {"model": model, "mock_response": said} for name, (model, said) in _MOCKED.items()}
     models["judge"] = {"model": "hosted_vllm/judge", "api_base": behind}
@@ -143,12 +144,12 @@ def _litellm(folder: Path, port: int, behind: str) -> Iterator[ForeignServer]:
     entry = "from litellm import run_server; run_server()"
     command = [sys.executable, "-c", entry, "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
-    with _running(command, folder, quiet):
-        yield ForeignServer(f"http://127.0.0.1:{port}/v1", str(folder / "log"), MASTER_KEY)
+    with _running(command, folder, quiet) as process:
+        yield ForeignServer(f"http://127.0.0.1:{port}/v1", str(folder / "log"), MASTER_KEY), process
 
 
 @contextmanager
-def _running(command: Sequence[str], folder: Path, said: Mapping[str, str]) -> Iterator[None]:
+def _running(command: Sequence[str], folder: Path, said: Mapping[str, str]) -> Iterator[Process]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     env = kept | {"HOME": str(folder), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | dict(said)
     with (folder / "log").open("wb") as log:
@@ -156,7 +157,7 @@ def _running(command: Sequence[str], folder: Path, said: Mapping[str, str]) -> I
             command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -166,17 +167,17 @@ def _running(command: Sequence[str], folder: Path, said: Mapping[str, str]) -> I
             process.wait()
 
 
-def _await(server: ForeignServer, path: str) -> None:
+def _await(server: ForeignServer, process: Process) -> None:
     """Return once it answers. Raises with its own last words where it does not."""
-    request = urllib.request.Request(server.url + path, headers={"Authorization": f"Bearer {server.key}"})
+    request = urllib.request.Request(server.url + "/models", headers={"Authorization": f"Bearer {server.key}"})
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     until = time.monotonic() + _PATIENCE_S
     while True:
         try:
             with direct.open(request, timeout=5):
                 return
-        except (urllib.error.URLError, OSError) as error:
-            if time.monotonic() > until:
+        except OSError as error:
+            if process.poll() is not None or time.monotonic() > until:
                 said = Path(server.log).read_text(encoding="utf-8", errors="replace")[-2000:]
                 raise RuntimeError(f"no answer at {request.full_url}: {error}. It said: {said}") from error
             time.sleep(0.1)

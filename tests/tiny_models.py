@@ -146,6 +146,7 @@ def tiny_judge(folder: Path) -> Path:
         intermediate_size=8,
         num_hidden_layers=1,
         num_attention_heads=1,
+        head_dim=8,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=False,
         bos_token_id=tokenizer.bos_token_id,
