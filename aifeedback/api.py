@@ -32,6 +32,7 @@ from aifeedback.settings import (
     OnConflict,
     Panel,
     ReconcileSettings,
+    Soft,
     whole_weights,
 )
 from aifeedback.store import Store
@@ -58,6 +59,7 @@ class Options:
     examples: str = ""
     orders: Orders = "both"
     samples: int = 1
+    soft: Soft = "auto"
     temperature: float | None = None
     max_tokens: int = 2048
     reasoning_effort: str = ""
@@ -90,6 +92,7 @@ class Options:
             ("orders", ("both", "ab", "ba")),
             ("on_conflict", ("drop", "tie", "soft", "escalate")),
             ("panel", ("mean", "majority")),
+            ("soft", ("auto", "logprobs", "samples", "off")),
         ):
             if getattr(self, name) not in choices:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}.")
@@ -152,6 +155,7 @@ class Options:
                     self.retries, self.patience_s, self.max_requests, self.max_cost, read_price(self.price, "price")
                 ),
                 limit=self.limit,
+                soft=self.soft,
             ),
             lane_settings=LaneSettings(self.concurrency, self.rpm, self.tpm, self.timeout_s),
             escalate_to=strong,

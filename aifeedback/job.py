@@ -27,9 +27,11 @@ from aifeedback.publish import STDOUT, HeldOutput, Output, PipeOutput, check_dis
 from aifeedback.records import Invalid, Label, Pair, Status
 from aifeedback.rows import Shaper, labelled_row, meta_shape, rest_row
 from aifeedback.settings import InputSettings, OutputSettings
+from aifeedback.softness import Softness
 from aifeedback.store import Store
 from aifeedback.summary import Tally
 from aifeedback.templates import Criteria, Example, Renderer, Template
+from aifeedback.verdicts import can_be_soft
 
 # A loader that infers types does so from the first 10 MB (datasets' JSON reader): what an empty list holds is
 # settled by then.
@@ -41,7 +43,7 @@ class Job:
     """Everything that a labelling job was told. `rest` and `summary` may be `""` (not wanted), `store` None (none).
 
     `escalate_to`: the critic that is asked about pairs in doubt, with `on_conflict` `escalate` and never without.
-    Raises SettingsError for the one without the other.
+    Raises SettingsError for the one without the other, and for `soft` `logprobs` with a template that can't be read so.
     """
 
     inputs: Sequence[str]
@@ -68,6 +70,11 @@ class Job:
         if self.escalate_to is not None and self.strong_name in map(name_of, self.critics):
             raise SettingsError(
                 f"--escalate-to names {self.strong_name}, and that one is asked first already. Name a stronger critic."
+            )
+        if self.label_settings.soft == "logprobs" and not can_be_soft(self.template.format):
+            raise SettingsError(
+                f"--soft logprobs: what the template {self.template.name} asks for can't be read from token probabilities. "
+                "Use the template quick, or leave --soft out."
             )
 
     @property
@@ -178,6 +185,8 @@ async def run_job(
         changed = [said for served in outcome.served if (said := served.remark())]
         for remark in (*outcome.spending.remarks(), *changed, *outputs.panel.remarks()):
             note(remark)
+        if remark := outputs.softness.remark(job.label_settings.soft):
+            note(remark)
         if BUILTIN in map(name_of, job.everybody):
             note(
                 "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
@@ -212,6 +221,7 @@ class _Outputs:
     def __init__(self, job: Job, note: Callable[[str], None]) -> None:
         self.tally = Tally(job.critic_name)
         self.panel = Panel([name_of(critic) for critic in job.critics], job.strong_name)
+        self.softness = Softness()
         self.shaper = Shaper(job.output_settings)
         self._job = job
         self._note = note
@@ -247,6 +257,7 @@ class _Outputs:
         """Take one outcome in."""
         self.tally.add(label)
         self.panel.add(label)
+        self.softness.add(label)
         self._ordered.put(position, self._row(label))
 
     def _row(self, label: Label | Invalid) -> Row:
@@ -410,6 +421,7 @@ def _manifest(job: Job, outcome: Outcome, reader: Reader) -> dict[str, object]:
         "parameters": {
             "orders": [order.value for order in ask.orders],
             "samples": ask.samples,
+            "soft": job.label_settings.soft,
             "on_conflict": reconcile.on_conflict,
             "min_preference": reconcile.min_preference,
             "panel": reconcile.panel,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aifeedback.asking import Asking, Settle
-from aifeedback.errors import GiveUp, StopRun, StoreError, TemplateError
+from aifeedback.errors import GiveUp, SettingsError, StopRun, StoreError, TemplateError
 from aifeedback.keys import Asked
 from aifeedback.lane import Lane
 from aifeedback.reading_ahead import read_ahead
@@ -17,11 +17,11 @@ from aifeedback.reconcile import IDENTICAL, reconcile, unsettled, without_asking
 from aifeedback.records import Invalid, Label, Pair, Question, Reply, Status, Verdict, as_p_a
 from aifeedback.rows import identical
 from aifeedback.served import Served
-from aifeedback.settings import AskingSettings, AskSettings, ReconcileSettings
+from aifeedback.settings import AskingSettings, AskSettings, ReconcileSettings, Soft
 from aifeedback.spending import Spending
 from aifeedback.store import Store
 from aifeedback.templates import Renderer
-from aifeedback.verdicts import read_verdict
+from aifeedback.verdicts import read_verdict, soften
 
 Submission = tuple[int, Question, Settle]
 Emit = Callable[[int, Label | Invalid], None]
@@ -34,13 +34,22 @@ _IN_DOUBT = 512
 
 @dataclass(frozen=True, slots=True)
 class LabelSettings:
-    """What a labelling run was told, beside its critics and its template. `limit` 0 is all pairs."""
+    """What a labelling run was told, beside its critics and its template. `limit` 0 is all pairs.
+
+    `soft`: whether token probabilities are read where they are there (`auto`, `logprobs`). Raises SettingsError for
+    `samples` with a single one.
+    """
 
     ask: AskSettings = field(default_factory=AskSettings)
     reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
     asking: AskingSettings = field(default_factory=AskingSettings)
     limit: int = 0
     reask_unparsed: bool = False
+    soft: Soft = "auto"
+
+    def __post_init__(self) -> None:
+        if self.soft == "samples" and self.ask.samples == 1:
+            raise SettingsError("--soft samples with --samples 1 has no votes to count. Add for instance --samples 5.")
 
 
 @dataclass(slots=True)
@@ -132,6 +141,11 @@ class Labeling:
         self.progress.limit = settings.limit
         self.progress.more_questions = len(settings.ask.orders) * settings.ask.samples
         self.progress.questions = self.progress.more_questions * len(self._first)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether token probabilities are read as preferences."""
+        return self._settings.soft in {"auto", "logprobs"}
 
     def _asks_again(self, question: Question, reply: Reply) -> bool:
         return self._settings.reask_unparsed and read_verdict(reply, question.format).status is Status.UNPARSED
@@ -302,7 +316,9 @@ class _Open:
     def settler(self, lane: int, question: Question) -> Callable[[Reply | GiveUp], None]:
         def settle(outcome: Reply | GiveUp) -> None:
             place = (lane, question.order.value, question.sample)
-            self.verdicts[place] = verdict(self.labeling.critic_name(lane), question, outcome)
+            self.verdicts[place] = verdict(
+                self.labeling.critic_name(lane), question, outcome, soft=self.labeling.reads_tokens
+            )
             self.missing -= 1
             if not self.missing:
                 verdicts = [self.verdicts[place] for place in sorted(self.verdicts)]
@@ -311,11 +327,16 @@ class _Open:
         return settle
 
 
-def verdict(critic: str, question: Question, outcome: Reply | GiveUp) -> Verdict:
-    """What one outcome says about the pair: the only way from a reply to a P(a)."""
+def verdict(critic: str, question: Question, outcome: Reply | GiveUp, *, soft: bool = True) -> Verdict:
+    """What one outcome says about the pair, as far as possible by its tokens' probabilities where `soft`.
+
+    The only way from a reply to a P(a).
+    """
     if isinstance(outcome, GiveUp):
         return Verdict(critic, question.order, question.sample, None, status=outcome.status, why=str(outcome))
     reading = read_verdict(outcome, question.format)
+    if soft and outcome.tokens:
+        reading = soften(reading, outcome, question.format)
     if reading.p_first is None:
         return Verdict(
             critic, question.order, question.sample, None,

@@ -68,6 +68,10 @@ def label(
     examples: Annotated[str, typer.Option(metavar="FILE", help="Few-shot examples as JSON Lines.")] = "",
     orders: Annotated[Literal["both", "ab", "ba"], typer.Option(help="Which response is shown first.")] = "both",
     samples: Annotated[int, typer.Option(min=1, metavar="N", help="Times each question is asked.")] = 1,
+    soft: Annotated[
+        Literal["auto", "logprobs", "samples", "off"],
+        typer.Option(help="How sure a verdict is: by its token probabilities where there, by votes over --samples."),
+    ] = "auto",
     temperature: Annotated[float | None, typer.Option(help="Default 0; 1.0 with --samples above 1.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Longest reply.")] = 2048,
     reasoning_effort: Annotated[
@@ -238,6 +242,7 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
             asking=asking,
             limit=flags["limit"],
             reask_unparsed=flags["reask"] == "unparsed",
+            soft=flags["soft"],
         ),
         lane_settings=LaneSettings(
             flags["concurrency"], flags["rpm"], flags["tpm"], _seconds(flags["timeout"], "--timeout")

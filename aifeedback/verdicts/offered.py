@@ -25,10 +25,30 @@ _LONGEST = 200
 
 def core(text: str) -> str:
     """What is left of "**Response A.**" or "Final answer: (A)" without dress: "a"."""
-    bare = plain_text(text).casefold().strip(_EDGES)
+    return _AROUND_SIGNS.sub(r"\1", _undressed(plain_text(text).casefold()))
+
+
+def core_span(text: str) -> tuple[int, int] | None:
+    """From where to where in `text` its core stands; None where there is none, or `text` is too long for an answer."""
+    if len(text) > _LONGEST:
+        return None
+    folded = [(c, place) for place, character in enumerate(text) for c in plain_text(character).casefold()]
+    whole = "".join(c for c, _ in folded)
+    end = len(whole.rstrip(_EDGES))  # what leads to an answer stands before it
+    start = end - len(_undressed(whole))
+    return (folded[start][1], folded[end - 1][1] + 1) if start < end else None
+
+
+def begun(text: str, dress: str = "") -> str:
+    """The beginning of an answer without what stands before it; `dress`: further characters that are none of it."""
+    return plain_text(text).casefold().lstrip(_EDGES + dress)
+
+
+def _undressed(folded: str) -> str:
+    bare = folded.strip(_EDGES)
     while (lead := _LEAD.match(bare)) and lead.end() < len(bare):
         bare = bare[lead.end() :].strip(_EDGES)
-    return _AROUND_SIGNS.sub(r"\1", bare)
+    return bare
 
 
 @dataclass(frozen=True, slots=True)

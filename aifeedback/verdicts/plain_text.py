@@ -20,3 +20,13 @@ _PLAIN: dict[int, str | None] = {
 def plain_text(text: str) -> str:
     """`text` with emphasis, backslashes and invisible characters left out and wide characters made narrow."""
     return text.translate(_PLAIN)
+
+
+def dressed_place(text: str, index: int) -> int:
+    """Where in `text` the character comes from that stands at `index` of `plain_text(text)`, counted from the end."""
+    left = len(plain_text(text)) - index
+    for place in range(len(text) - 1, -1, -1):
+        left -= len(plain_text(text[place]))
+        if left <= 0:
+            return place
+    raise IndexError(index)

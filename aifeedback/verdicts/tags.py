@@ -52,6 +52,7 @@ class _Tags:
 
     pattern: re.Pattern[str]
     meanings: Mapping[str, PFirst | None]
+    brackets: str
 
     def in_text(self, text: str) -> list[_Tag]:
         return [
@@ -63,6 +64,33 @@ class _Tags:
 def read_tag(text: str, asked: VerdictFormat) -> Reading:
     """The verdict of the tag that counts. A tag that nobody offered is not passed over for one before it."""
     plain = plain_text(text)
+    chosen = _chosen(plain, asked)
+    if isinstance(chosen, Reading):
+        return chosen
+    if chosen.p_first is None:
+        return unparsed(NOT_OFFERED, plain[chosen.start : chosen.end])
+    if contradicts(plain[: chosen.start], chosen.p_first, asked.answers):
+        return unparsed(CONTRADICTS_REASONING, reason=text.strip())
+    return Reading(chosen.p_first, method="tag", reason=text.strip())
+
+
+def inside_tag(plain: str, asked: VerdictFormat) -> tuple[int, int] | None:
+    """From where to where the content of the tag that counts stands in a plain text; None where none does."""
+    chosen = _chosen(plain, asked)
+    if isinstance(chosen, Reading):
+        return None
+    found = _tags_for(tuple(asked.answers.items())).pattern.match(plain, chosen.start)
+    return found.span(1) if found else None
+
+
+def meanings_of_tags(asked: VerdictFormat) -> tuple[Mapping[str, PFirst | None], str]:
+    """What the contents of tags mean, by their core, and the characters that the tags' brackets are made of."""
+    tags = _tags_for(tuple(asked.answers.items()))
+    return tags.meanings, tags.brackets
+
+
+def _chosen(plain: str, asked: VerdictFormat) -> _Tag | Reading:
+    """The tag that counts, or why none does."""
     tags = _tags_for(tuple(asked.answers.items())).in_text(plain)
     if not tags:
         return unparsed(NO_TAG)
@@ -76,13 +104,7 @@ def read_tag(text: str, asked: VerdictFormat) -> Reading:
     if not verdicts:
         return unparsed(ONLY_LISTED if all(len(group) > 1 for group in groups) else ONLY_MENTIONED)
     chosen = choose(verdicts, asked.which, lambda tag: tag.p_first)
-    if chosen is None:
-        return unparsed(DISAGREEING, ", ".join(tag.content for tag in verdicts[-9:]))
-    if chosen.p_first is None:
-        return unparsed(NOT_OFFERED, plain[chosen.start : chosen.end])
-    if contradicts(plain[: chosen.start], chosen.p_first, asked.answers):
-        return unparsed(CONTRADICTS_REASONING, reason=text.strip())
-    return Reading(chosen.p_first, method="tag", reason=text.strip())
+    return chosen if chosen is not None else unparsed(DISAGREEING, ", ".join(tag.content for tag in verdicts[-9:]))
 
 
 def _grouped(tags: Iterable[_Tag], text: str) -> list[list[_Tag]]:
@@ -115,7 +137,7 @@ def _tags_for(answers: tuple[tuple[str, PFirst], ...]) -> _Tags:
         longest_first = sorted(spelled, key=len, reverse=True)
         pattern = rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)"
     meanings = by_core((answer[len(before) : len(answer) - len(after)], p_first) for answer, p_first in spelled.items())
-    return _Tags(re.compile(pattern, re.IGNORECASE), meanings)
+    return _Tags(re.compile(pattern, re.IGNORECASE), meanings, brackets=re.sub(r"\w", "", before + after))
 
 
 def _brackets(answers: list[str]) -> tuple[str, str]:

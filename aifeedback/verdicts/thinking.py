@@ -19,11 +19,15 @@ _TURN_END = re.compile(r"<\|(?:end|return|call|start)\|>", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What remains without the thinking. `thought`: there was some; `unclosed`: it had no end."""
+    """What remains without the thinking. `thought`: there was some; `unclosed`: it had no end.
+
+    `slices`: from where to where in the whole text each part of it stood; empty where it is the whole.
+    """
 
     text: str
     thought: bool = False
     unclosed: bool = False
+    slices: tuple[tuple[int, int], ...] = ()
 
 
 def without_thinking(text: str) -> Spoken:
@@ -36,27 +40,28 @@ def without_thinking(text: str) -> Spoken:
         return _final_channel(text)
     if "<" not in text and "◁" not in text and "[" not in text:
         return Spoken(text)
-    kept: list[str] = []
+    kept: list[tuple[int, int]] = []
     depth, start, thought = 0, 0, False
     for mark in _MARK.finditer(text):
         thought = True
         if mark[0].endswith("/>"):
             if depth == 0:
-                kept.append(text[start : mark.start()])
+                kept.append((start, mark.start()))
         elif any(mark.groups()):
             if depth == 0:
                 kept.clear()
             depth = max(0, depth - 1)
         elif depth == 0:
-            kept.append(text[start : mark.start()])
+            kept.append((start, mark.start()))
             depth = 1
         elif text[start : mark.start()].strip():
             # A tag that follows another at once was put there by the chat template: both open one block.
             depth += 1
         start = mark.end()
     if depth == 0:
-        kept.append(text[start:])
-    return Spoken("".join(kept), thought, unclosed=depth > 0)
+        kept.append((start, len(text)))
+    said = "".join([text[begin:end] for begin, end in kept])
+    return Spoken(said, thought, unclosed=depth > 0, slices=tuple(kept) if thought else ())
 
 
 def _final_channel(text: str) -> Spoken:
@@ -66,5 +71,6 @@ def _final_channel(text: str) -> Spoken:
         last = channel
     if last is None or last[1].casefold() != "final":
         return Spoken("", thought=True, unclosed=True)
-    end = _TURN_END.search(text, last.end())
-    return Spoken(text[last.end() : end.start() if end else len(text)], thought=True)
+    turn_end = _TURN_END.search(text, last.end())
+    start, end = last.end(), turn_end.start() if turn_end else len(text)
+    return Spoken(text[start:end], thought=True, slices=((start, end),))
