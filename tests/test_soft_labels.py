@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aifeedback as af
+from aifeedback.api import Options
+from aifeedback.errors import SettingsError
+from aifeedback.job import run_job
 from aifeedback.labeling import verdict
-from aifeedback.records import Order, Pair, PFirst, Question, Reading, Reply, Status, Token, VerdictFormat
+from aifeedback.reconcile import reconcile
+from aifeedback.records import PA, Order, Pair, PFirst, Question, Reading, Reply, Status, Token, Verdict, VerdictFormat
+from aifeedback.settings import Panel, ReconcileSettings, Soft
 from aifeedback.verdicts import read_verdict, soften
+from tests.conftest import Command, read_lines, some_pairs, write_lines
 
 
 def answers(meanings: Mapping[str, float]) -> dict[str, PFirst]:
@@ -347,3 +359,153 @@ def test_all_ways_to_cut_an_answer_into_tokens_are_read_alike_or_not_at_all() ->
 
 def test_a_status_needs_no_tokens() -> None:
     assert read(Reply("", tokens=(Token(0, 1, (("A", -0.1),)),)), LETTER).status is Status.UNPARSED
+
+
+def test_tags_of_ones_own_are_told_from_their_brackets() -> None:
+    form = VerdictFormat("tags", answers({"<1>": 1.0, "<2>": 0.0, "<0>": 0.5}))
+    shares = {"1": 0.5, "1>": 0.1, "2": 0.1, "<2": 0.1, "0": 0.1, "12": 0.1}
+    assert_soft(reply("<", ("1", shares), ">", before="Both are fine, <2> less so.\n"), form, P, M)
+
+
+PAIR = Pair("1", "p", "x", "y")
+
+
+@pytest.mark.parametrize(
+    ("ab", "ba", "status", "p_a"),
+    [
+        ([0.51], [0.49], Status.CONFLICT, 0.5),
+        ([0.51], [0.489999], Status.CONFLICT, 0.499999 + 0.0000005),
+        ([0.51], [0.5], None, 0.505),
+        ([0.9, 0.2], [0.6], None, 0.575),
+        ([0.9, 0.1], [0.5, 0.5], Status.TIE, 0.5),
+    ],
+)
+def test_two_orders_on_opposite_sides_are_a_conflict_however_close(
+    ab: list[float], ba: list[float], status: Status | None, p_a: float
+) -> None:
+    said = [
+        Verdict("c", order, sample, PA(p), soft=True, mass=1.0)
+        for order, ps in ((Order.AB, ab), (Order.BA, ba))
+        for sample, p in enumerate(ps)
+    ]
+    label = reconcile(PAIR, said, ReconcileSettings())
+    assert (label.status, label.p_a) == (status, pytest.approx(p_a, abs=1e-6))
+
+
+@pytest.mark.parametrize(("panel", "p_a"), [("mean", 0.47), ("majority", 0.666667)])
+def test_a_majority_counts_decisions_and_a_mean_probabilities(panel: Panel, p_a: float) -> None:
+    said = [
+        Verdict(critic, order, 0, PA(p), soft=True, mass=1.0)
+        for order in Order
+        for critic, p in (("c", 0.6), ("d", 0.8), ("e", 0.01))
+    ]
+    assert reconcile(PAIR, said, ReconcileSettings(panel=panel)).p_a == pytest.approx(p_a, abs=1e-6)
+
+
+LIKELY = {"ab": {"A": 0.5, " A": 0.1, "B": 0.2, "C": 0.1, "Both": 0.1}, "ba": {"A": 0.25, "B": 0.7, "b": 0.05}}
+P_AB, P_BA = (0.6 + 0.1 / 2) / 0.9, 0.75 / 1.0
+
+
+@dataclass
+class Unsure:
+    """Says A in the one order and B in the other; with tokens as `LIKELY`, for pairs of odd number without."""
+
+    name: str = "unsure"
+    only_even: bool = False
+    asked: list[Question] = field(default_factory=list)
+
+    async def ask(self, question: Question) -> Reply:
+        self.asked.append(question)
+        said = reply(("A" if question.order is Order.AB else "B", LIKELY[question.order.value]))
+        return Reply(said.content) if self.only_even and int(question.pair.id) % 2 else said
+
+
+@pytest.mark.parametrize("first_told", ["auto", "logprobs"])
+def test_a_label_is_the_mean_of_both_orders_probabilities_and_another_reading_asks_nothing(
+    tmp_path: Path, first_told: Soft
+) -> None:
+    critic = Unsure()
+    options: dict[str, Any] = {"critic": critic, "template": "quick", "store": tmp_path / "s.sqlite"}
+    for label in af.label(some_pairs(3), soft=first_told, **options):
+        assert isinstance(label, af.Label)
+        assert label.winner == "a"
+        assert label.order_p_a == pytest.approx({Order.AB: P_AB, Order.BA: P_BA}, abs=1e-6)
+        assert label.p_a == pytest.approx((P_AB + P_BA) / 2, abs=1e-6)
+        assert [(v.soft, v.mass) for v in label.verdicts] == [(True, 0.9), (True, 1.0)]
+    assert len(critic.asked) == 6
+    for label in af.label(some_pairs(3), soft="off", **options):
+        assert isinstance(label, af.Label)
+        assert (label.p_a, {(v.soft, v.mass, v.method) for v in label.verdicts}) == (1.0, {(False, 0.0, "letter")})
+    assert len(critic.asked) == 6
+
+
+def test_five_samples_are_a_share_of_votes_each_asked_by_its_own_index(tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Wavering(Unsure):
+        async def ask(self, question: Question) -> Reply:
+            asked.append((question.order.value, question.sample))
+            first = question.sample < 4 if question.order is Order.AB else question.sample < 2
+            return reply(("A" if first else "B", {"A": 0.5, "B": 0.4}))
+
+    options: dict[str, Any] = {"critic": Wavering(), "template": "quick", "store": tmp_path / "s.sqlite", "samples": 5}
+    for _ in range(2):
+        (label,) = af.label(some_pairs(1), soft="samples", **options)
+        assert isinstance(label, af.Label)
+        assert (label.p_a, dict(label.order_p_a)) == (0.7, {Order.AB: 0.8, Order.BA: 0.6})
+    assert sorted(asked) == [(order, sample) for order in ("ab", "ba") for sample in range(5)]
+
+
+def run(
+    tmp_path: Path, critic: Unsure, soft: Soft, **options: Any
+) -> tuple[list[dict[str, Any]], Mapping[str, Any], str]:
+    lines = write_lines(tmp_path / "pairs.jsonl", some_pairs(4))
+    job = Options(critic=critic, template="quick", soft=soft, **options).job([str(lines)], str(tmp_path / "l.jsonl"))
+    notes: list[str] = []
+    result = asyncio.run(run_job(job, environment={}, note=notes.append))
+    return read_lines(tmp_path / "l.jsonl"), result.summary, "\n".join(notes)
+
+
+def test_what_is_not_soft_is_said_once_at_the_end_and_stands_in_its_row(tmp_path: Path) -> None:
+    rows, summary, notes = run(tmp_path, Unsure(only_even=True), "auto")
+    assert [[v["soft"] for v in row["feedback"]["verdicts"]] for row in rows] == [[True] * 2, [False] * 2] * 2
+    assert rows[0]["preference"] == pytest.approx((P_AB + P_BA) / 2, abs=1e-6)
+    assert rows[1]["preference"] == 1.0
+    assert notes.count("4 of 8 verdicts have no token probabilities and count as 1, 0.5 or 0; the others") == 1
+    assert summary["manifest"]["parameters"]["soft"] == "auto"
+    assert "--soft logprobs: 4 of 8 verdicts" in run(tmp_path, Unsure(only_even=True), "logprobs")[2]
+    assert run(tmp_path, Unsure(), "logprobs")[2] == ""
+    assert run(tmp_path, Unsure(only_even=True), "off")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "advice"),
+    [
+        (["--soft", "logprobs", "--template", "arena"], "--soft logprobs: what the template arena asks for .* quick"),
+        (["--soft", "samples"], "--soft samples with --samples 1 has no votes to count. Add"),
+    ],
+)
+def test_what_can_not_be_done_is_exit_2_in_one_line(
+    aifeedback: Command, tmp_path: Path, told: list[str], advice: str
+) -> None:
+    pairs = write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
+    done = aifeedback("label", str(pairs), "--critic", "builtin", *told)
+    assert done.code == 2, done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert re.search(advice, done.err)
+
+
+@pytest.mark.parametrize("template", ["arena", "statement"])
+def test_the_library_refuses_the_same(template: str) -> None:
+    with pytest.raises(SettingsError, match=f"template {template} "):
+        af.label(some_pairs(1), critic=Unsure(), template=template, soft="logprobs")
+    with pytest.raises(SettingsError, match="soft is 'hard', not one of"):
+        af.label(some_pairs(1), critic=Unsure(), soft="hard")
+
+
+def test_how_a_file_of_settings_says_it(aifeedback: Command, tmp_path: Path) -> None:
+    (tmp_path / "aifeedback.toml").write_text('soft = "off"\n')
+    pairs = write_lines(tmp_path / "pairs.jsonl", some_pairs(1))
+    done = aifeedback("label", str(pairs), "--critic", "builtin", "--summary", "s.json", "-o", "l.jsonl")
+    assert done.code in {0, 1}, done.err
+    assert json.loads((tmp_path / "s.json").read_text())["manifest"]["parameters"]["soft"] == "off"
