@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from aifeedback.reconcile import reconcile
 from aifeedback.records import PA, Order, Pair, PFirst, Question, Reading, Reply, Status, Token, Verdict, VerdictFormat
 from aifeedback.settings import Panel, ReconcileSettings, Soft
 from aifeedback.verdicts import read_verdict, soften
+from aifeedback.verdicts.locating import locate
+from aifeedback.verdicts.reasons import DISAGREEING
 from tests.conftest import Command, read_lines, some_pairs, write_lines
+from tests.test_verdicts import CORPUS, reply_of
 
 
 def answers(meanings: Mapping[str, float]) -> dict[str, PFirst]:
@@ -509,3 +512,27 @@ def test_how_a_file_of_settings_says_it(aifeedback: Command, tmp_path: Path) -> 
     done = aifeedback("label", str(pairs), "--critic", "builtin", "--summary", "s.json", "-o", "l.jsonl")
     assert done.code in {0, 1}, done.err
     assert json.loads((tmp_path / "s.json").read_text())["manifest"]["parameters"]["soft"] == "off"
+
+
+LOCATED = [row for row in CORPUS if row.values[0].kind in {"json", "letter", "tags"}]
+
+
+@pytest.mark.parametrize(("form", "row"), LOCATED)
+def test_the_answer_that_is_looked_at_is_the_one_that_was_read(form: VerdictFormat, row: dict[str, Any]) -> None:
+    said = reply_of(row["reply"])
+    reading = read_verdict(said, form)
+    answer = locate(reading, said, form)
+    assert (answer is None) == (reading.p_first is None)
+    if answer is None:
+        return
+    for name, meaning in answer.meanings.items():
+        text = said.said[: answer.start] + name.upper() + said.said[answer.end :]
+        other = read_verdict(replace(said, **{"content" if said.content.strip() else "reasoning": text}), form)
+        disagrees = form.which == "agreeing" and other.why.startswith(DISAGREEING)
+        assert other.p_first == meaning or disagrees, (text, other)
+
+
+def test_words_that_share_their_beginning_are_told_apart_where_they_part() -> None:
+    form = VerdictFormat("tags", answers({"PREFER_A": 1.0, "PREFER_B": 0.0, "PREFER_NONE": 0.5}))
+    shares = {"_A": 0.6, "_B": 0.2, "_N": 0.1, "_X": 0.1}
+    assert_soft(reply("PRE", ("FER", {"FER": 1.0}), ("_A", shares), ".", before="B is fine. So:\n"), form, P, M)

@@ -7,7 +7,10 @@ a tie (P(A) + P(tie) / 2) / m (after Lee et al. 2023, arXiv:2309.00267).
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import replace
+from functools import lru_cache
+from operator import attrgetter
 
 from aifeedback.records import PFirst, Reading, Reply, Token, VerdictFormat
 from aifeedback.verdicts.locating import Answer, locate
@@ -63,8 +66,10 @@ def _deciding(reply: Reply, answer: Answer, sampled: PFirst) -> Token | None:
     None where there is none, where it means something else than was read, or where an earlier token has already ruled
     out some meaning: its probability is then not to be found at a single token.
     """
-    said, before = reply.said, 0
-    for token in reply.tokens:
+    said, before, meanings = reply.said, 0, set(answer.meanings.values())
+    # Those before the answer are many, and in order where they are of any use.
+    begin = bisect_right(reply.tokens, answer.start, key=attrgetter("end"))
+    for token in reply.tokens[begin:]:
         if token.end <= token.start or token.end <= answer.start:
             continue
         if token.start < before or token.end > len(said) or token.start >= answer.end:
@@ -76,7 +81,7 @@ def _deciding(reply: Reply, answer: Answer, sampled: PFirst) -> Token | None:
         meant = _meant(text, answer)
         if len(meant) == 1:
             return token if meant == {sampled} else None
-        if meant != set(answer.meanings.values()):
+        if meant != meanings:
             return None
     return None
 
@@ -87,7 +92,7 @@ def _masses(token: Token, said: str, answer: Answer) -> dict[PFirst, float]:
     found: dict[PFirst, list[float]] = {}
     for text, logprob in dict.fromkeys(token.alternatives):
         spelled = _without_lead(text, lead)
-        meant = _meant(so_far + spelled, answer) if spelled and not math.isnan(logprob) else set()
+        meant = _meant(so_far + spelled, answer) if spelled and not math.isnan(logprob) else frozenset()
         if len(meant) == 1 and (meaning := next(iter(meant))) is not None:
             found.setdefault(meaning, []).append(math.exp(min(logprob, 0.0)))
     return {meaning: math.fsum(masses) for meaning, masses in found.items()}
@@ -100,10 +105,15 @@ def _without_lead(text: str, lead: str) -> str:
     return "" if any(c.isalnum() for c in lead) else text
 
 
-def _meant(text: str, answer: Answer) -> set[PFirst | None]:
+def _meant(text: str, answer: Answer) -> frozenset[PFirst | None]:
     """What an answer that begins with `text`, or is it, can mean; nothing where none that was offered does."""
-    start = begun(text, answer.brackets)
+    return _meant_by(text, tuple(answer.meanings.items()), answer.brackets)
+
+
+@lru_cache(maxsize=4096)  # what comes at a verdict's place is nearly always the same
+def _meant_by(text: str, meanings: tuple[tuple[str, PFirst | None], ...], brackets: str) -> frozenset[PFirst | None]:
+    start = begun(text, brackets)
     if not start:
-        return set()
-    whole = core(start.rstrip(answer.brackets))
-    return {meaning for name, meaning in answer.meanings.items() if name == whole or name.startswith(start)}
+        return frozenset()
+    whole = core(start.rstrip(brackets))
+    return frozenset(meaning for name, meaning in meanings if name == whole or name.startswith(start))
