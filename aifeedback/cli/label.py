@@ -211,7 +211,7 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
     )
     asking = AskingSettings(
         flags["retries"],
-        _seconds(flags["patience"], "--patience") if flags["patience"] else None,
+        seconds(flags["patience"], "--patience") if flags["patience"] else None,
         flags["max_requests"],
         flags["max_cost"],
         read_price(flags["price"]),
@@ -245,7 +245,7 @@ def _job(flags: dict[str, Any], common: Common) -> Job:
             soft=flags["soft"],
         ),
         lane_settings=LaneSettings(
-            flags["concurrency"], flags["rpm"], flags["tpm"], _seconds(flags["timeout"], "--timeout")
+            flags["concurrency"], flags["rpm"], flags["tpm"], seconds(flags["timeout"], "--timeout")
         ),
         output_settings=OutputSettings(flags["shape"], flags["meta"], flags["explain"]),
         gates=Gates(
@@ -290,7 +290,7 @@ def renames(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _seconds(text: str, flag: str) -> float:
+def seconds(text: str, flag: str) -> float:
     """A duration such as 90, 90s, 10m or 1h."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*", text)
     if not match or (flag == "--timeout" and float(match[1]) == 0):

@@ -77,6 +77,12 @@ class Address:
     key_note: str
     dialect: DialectName = "chat"
 
+    @property
+    def models_url(self) -> str:
+        """Where the endpoint lists its models; as `url` it may hold secrets in its query."""
+        bare, mark, query = self.url.partition("?")
+        return bare.removesuffix(_PATHS[self.dialect]) + "/models" + mark + query
+
     def redact(self, text: str) -> str:
         """`text` without any of the secrets."""
         for secret in self.secrets:

@@ -1,4 +1,4 @@
-"""One POST: bytes out, bytes back, and a name for each way in which that can go wrong."""
+"""One request: bytes out, bytes back, and a name for each way in which that can go wrong."""
 
 from __future__ import annotations
 
@@ -88,11 +88,18 @@ class Http:
 
         Raises Away, Hiccup, and CriticGone where the two sides will never understand each other.
         """
+        return await self._exchange("POST", self._url, content, timeout_s)
+
+    async def get(self, url: str, timeout_s: float) -> HttpResponse:
+        """The same for what lies at another `url` of the same host, without a body."""
+        return await self._exchange("GET", URL(url), None, timeout_s)
+
+    async def _exchange(self, method: str, url: URL, content: bytes | None, timeout_s: float) -> HttpResponse:
         assert self._session is not None, "used outside its context"
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._session.post(self._url, data=content, allow_redirects=False) as response,
+                self._session.request(method, url, data=content, allow_redirects=False) as response,
             ):
                 body = await _read(response)
         except TimeoutError as error:

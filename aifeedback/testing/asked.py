@@ -136,6 +136,9 @@ def write_verdict(asked: Asked, place: Place, reasoning: str) -> str:
         return orjson.dumps(filled).decode()
     if re.search(r"\b(one|single) (letter|word)\b|nothing else", said, re.IGNORECASE):
         return _LETTERS[place]
+    wanted = asked.body.get("response_format")
+    if isinstance(wanted, dict) and wanted.get("type") == "json_object":
+        return orjson.dumps({"answer": reasoning}).decode()
     return reasoning
 
 

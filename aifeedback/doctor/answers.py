@@ -1,0 +1,77 @@
+"""What became of one request of the examination."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aifeedback.endpoints.payload import json_object, part_of, text_of
+from aifeedback.errors import AifeedbackError, CriticGone, GiveUp
+from aifeedback.records import CUT_OFF_ENDINGS, Reply, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply, or the error in its place.
+
+    `said`: an error's own words. `choices`: how many came. `thought_in`: the field that holds thinking. `status` is 0
+    where no response came at all.
+    """
+
+    sent: Mapping[str, object] = field(default_factory=dict[str, object])
+    status: int = 0
+    reply: Reply | None = None
+    error: AifeedbackError | None = None
+    said: str = ""
+    seconds: float = 0.0
+    choices: int = 0
+    thought_in: str = ""
+
+    @property
+    def cause(self) -> str:
+        """What went wrong, in one line."""
+        return " ".join(str(self.error).split()) if self.error is not None else ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it turned down what was asked, rather than failed at it.
+
+        Meant for a request that differs from one that was answered: then even a 404 (OpenRouter, where no provider
+        takes a parameter) or a 403 (OpenAI, log probabilities of models that think) is about the difference.
+        """
+        if isinstance(self.error, GiveUp):
+            return self.error.status is Status.FAILED
+        return (
+            isinstance(self.error, CriticGone)
+            and self.status in {400, 403, 404, 405, 422}
+            and "quota" not in self.cause
+        )
+
+    @property
+    def cut_off_empty(self) -> bool:
+        """Whether the room was used up before anything was said."""
+        reply = self.reply
+        return reply is not None and reply.ending in CUT_OFF_ENDINGS and not reply.content.strip()
+
+    def names(self, words: str) -> bool:
+        """Whether the error is in so many words about what `words`, a pattern, describes."""
+        return bool(re.search(words, f"{self.said} {self.cause}", re.IGNORECASE))
+
+
+def choices_in(payload: bytes) -> int:
+    """How many choices a response holds."""
+    choices = (json_object(payload) or {}).get("choices")
+    return len(choices) if isinstance(choices, list) else 1
+
+
+def thinking_field(payload: bytes) -> str:
+    """The field of a response that holds thinking beside the content; the empty text where none does."""
+    data = json_object(payload) or {}
+    blocks, choices = data.get("content"), data.get("choices")
+    if isinstance(blocks, list):
+        thinks = any(isinstance(block, dict) and "thinking" in str(block.get("type")) for block in blocks)
+        return "thinking blocks" if thinks else ""
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = part_of(first, "message") if isinstance(first, dict) else {}
+    return next((name for name in ("reasoning_content", "reasoning") if text_of(message.get(name)).strip()), "")
