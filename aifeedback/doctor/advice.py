@@ -29,7 +29,10 @@ def verdict_on(report: Report) -> str:
 
 def _sentences(report: Report) -> Iterator[str]:
     rung = rung_of(report)
-    if rung == "text":
+    unknown = [name for name in RUNGS[:-1] if report.outcome(name) == "unknown"] if rung == "text" else []
+    if unknown:
+        yield f"Whether {' and '.join(unknown)} hold could not be found out;"
+    elif rung == "text":
         failed = [name for name in RUNGS[:-1] if report.outcome(name) in {"refused", "ignored", "empty"}]
         why = f" ({', '.join(f'{name} is {report.outcome(name)}' for name in failed)})" if failed else ""
         yield f"Verdicts are read from plain text{why};"
@@ -40,6 +43,12 @@ def _sentences(report: Report) -> Iterator[str]:
     top = report.data("logprobs").get("top")
     if report.outcome("logprobs") == "yes":
         yield f"log probabilities come ({top} a token): soft labels work."
+    elif report.outcome("logprobs") == "unknown":
+        yield (
+            "whether log probabilities come could not be found out, either."
+            if unknown
+            else "whether log probabilities come could not be found out."
+        )
     else:
         yield "no log probabilities come, so soft labels take several samples (--samples)."
     if report.outcome("max_tokens") == "refused" and report.outcome("max_completion_tokens") in {"yes", "ignored"}:

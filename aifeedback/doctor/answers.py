@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aifeedback.endpoints.payload import json_object, part_of, text_of
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp
 from aifeedback.records import CUT_OFF_ENDINGS, Reply, Status
+from aifeedback.verdicts.thinking import without_thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,15 @@ class Answer:
     def cut_off_empty(self) -> bool:
         """Whether the room was used up before anything was said."""
         reply = self.reply
-        return reply is not None and reply.ending in CUT_OFF_ENDINGS and not reply.content.strip()
+        return (
+            reply is not None and reply.ending in CUT_OFF_ENDINGS and not without_thinking(reply.content).text.strip()
+        )
+
+    @property
+    def thinks_aside(self) -> bool:
+        """Whether there is thinking beside the content; beside an empty content it is the answer that landed there."""
+        spoken = self.reply is not None and bool(self.reply.content.strip())
+        return bool(self.thought_in) and (spoken or self.cut_off_empty)
 
     def names(self, words: str) -> bool:
         """Whether the error is in so many words about what `words`, a pattern, describes."""

@@ -12,7 +12,7 @@ from statistics import median
 from aifeedback.doctor import probes
 from aifeedback.doctor.advice import toml_lines, verdict_on
 from aifeedback.doctor.answers import Answer, choices_in, thinking_field
-from aifeedback.doctor.causes import cause_of
+from aifeedback.doctor.causes import cause_of, what_and_advice
 from aifeedback.doctor.findings import Cause, Finding, Report
 from aifeedback.doctor.probes import PROBES, Probe
 from aifeedback.endpoints.address import Address, resolve
@@ -52,16 +52,11 @@ async def examine(
         async with http:
             report = await _Examination(address, http, settings.extra_body, price, timeout_s).report(settings.critic)
     except SettingsError as error:
-        cause = Cause("settings", *_what_and_advice(str(error)))
+        cause = Cause("settings", *what_and_advice(str(error)))
         return Report(settings.critic, cause=cause, verdict=f"Not usable. {cause}")
     report = report.redacted(address.redact)
     report = replace(report, verdict=verdict_on(report))
     return replace(report, toml=toml_lines(report, critic, address, environment, name)).redacted(address.redact)
-
-
-def _what_and_advice(message: str) -> tuple[str, str]:
-    what, stop, advice = message.partition(". ")
-    return (what, advice) if stop else (message, "")
 
 
 class _Examination:
@@ -78,6 +73,7 @@ class _Examination:
         self._dialect = DIALECTS[address.dialect]
         self._slots = asyncio.Semaphore(_AT_A_TIME)
         self._answers: list[Answer] = []
+        self._limited_by_user = not extra_body.keys().isdisjoint(probes.LIMIT_NAMES)
         self._limit_name = probes.LIMIT_NAMES[0]
         self._room = probes.ROOM
         self._limits = Limits()
@@ -87,7 +83,11 @@ class _Examination:
         report = Report(critic, self._address.shown, self._address.dialect)
         first, limits_found = await self._first()
         text = probes.read_text(first)
-        cause = None if first.reply is not None else cause_of(first, self._address.key_note)
+        cause = (
+            None
+            if first.reply is not None
+            else cause_of(first, shown=self._address.shown, key_note=self._address.key_note)
+        )
         if first.reply is not None and text.outcome == "empty" and not first.cut_off_empty:
             cause = Cause(
                 "empty", "it answers a plain question with nothing", "Look at its own log, or try another model"
@@ -114,7 +114,9 @@ class _Examination:
 
     async def _first(self) -> tuple[Answer, dict[str, Finding]]:
         """The plain question, with the limit on its length under the first name that is taken; and which were refused."""
-        names = (*probes.LIMIT_NAMES, "") if self._address.dialect == "chat" else probes.LIMIT_NAMES[:1]
+        names: tuple[str, ...] = probes.LIMIT_NAMES[:1]
+        if self._address.dialect == "chat":
+            names = ("",) if self._limited_by_user else (*probes.LIMIT_NAMES, "")
         refused: dict[str, Finding] = {}
         answer = Answer()
         for name in names:
@@ -123,7 +125,7 @@ class _Examination:
             if answer.reply is None and isinstance(answer.error, Hiccup) and answer.status:
                 answer = await self._ask(self._plain())
             about_limit = isinstance(answer.error, GiveUp) and answer.refused and answer.names("token")
-            if not about_limit or not name or name in self._extra_body:
+            if not about_limit or not name:
                 break
             refused[name] = Finding(name, "refused", f"{answer.status}: {answer.said[:160]}")
         if answer.cut_off_empty:
@@ -138,7 +140,9 @@ class _Examination:
         return probes.plain(self._address.model, self._limit_name, self._room)
 
     async def _probe(self, probe: Probe, plain: Answer) -> Finding:
-        taken = sorted({name for way in probe.ways for name in way} & self._extra_body.keys())
+        changed = {name for way in probe.ways for name in way}
+        changed |= set(probes.LIMIT_NAMES) if changed & set(probes.LIMIT_NAMES) else set()
+        taken = sorted(changed & self._extra_body.keys())
         if taken:
             return Finding(probe.name, "unknown", f"--extra-body sets {', '.join(taken)} in each request")
         answer = Answer()
@@ -149,6 +153,8 @@ class _Examination:
             answer = await self._ask(fields)
             if answer.refused and not answer.names(probe.about):  # a hiccup may look like that
                 answer = await self._ask(fields)
+            if answer.cut_off_empty and self._limit_name and fields.get(self._limit_name) == probes.ROOM:
+                answer = await self._ask(fields | {self._limit_name: probes.MORE_ROOM})
             if not answer.refused:
                 break
         return probe.judge(probe.name, plain, answer)
@@ -179,7 +185,8 @@ class _Examination:
                 reply = self._dialect.read_reply(response.body, sent)
             except AifeedbackError as error:
                 return Answer(sent, 200, error=error)
-            came, thought_in = choices_in(response.body), thinking_field(response.body)
+            came = choices_in(response.body)
+            thought_in = thinking_field(response.body) or "the reasoning" * bool(reply.reasoning.strip())
             return Answer(sent, 200, reply, seconds=seconds, choices=came, thought_in=thought_in)
         refusal = self._dialect.read_refusal(response.status, response.body, retry_after(response.headers))
         meant = self._dialect.meaning(refusal)
@@ -201,17 +208,11 @@ class _Examination:
             response.body = response.body.replace(secret.encode(), b"***")
 
     def _no_model(self, cause: Cause, model: Finding, listed: Sequence[str]) -> tuple[Cause, Finding]:
-        what, advice = _what_and_advice(cause.what)
         if listed:
             near = probes.near_names(self._address.model, listed)
-            shown = near or list(listed)[:5]
-            advice = f"{'Near names are' if near else 'It lists'} {', '.join(shown)}"
-            return Cause("model", what, advice), replace(
-                model, outcome="no", detail=f"{what}; {advice[0].lower()}{advice[1:]}"
-            )
-        if not self._address.shown.endswith("/v1"):
-            advice += f" Many servers want /v1 at the end: --base-url {self._address.shown}/v1"
-        return Cause("model", what, advice), replace(model, outcome="no", detail=what)
+            advice = f"Near names are {', '.join(near)}" if near else f"It lists {probes.some(listed)}"
+            cause = replace(cause, advice=advice)
+        return cause, replace(model, outcome="no", detail=str(cause))
 
     def _reach(self, first: Answer, cause: Cause | None) -> Finding:
         if first.status and (cause is None or cause.kind not in {"redirect", "proxy", "tls"}):

@@ -39,7 +39,7 @@ class Cause:
     advice: str = ""
 
     def __str__(self) -> str:
-        return " ".join(f"{part.rstrip('.')}." for part in (self.what, self.advice) if part)
+        return " ".join(part if part[-1] in ".?!" else f"{part}." for part in (self.what, self.advice) if part)
 
 
 @dataclass(frozen=True, slots=True)

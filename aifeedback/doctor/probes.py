@@ -85,7 +85,7 @@ def _schema(name: str, before: Answer, answer: Answer) -> Finding:
 
 
 def _any_object(name: str, before: Answer, answer: Answer) -> Finding:
-    found = _object_as_asked(name, answer, lambda value: bool(value), "nothing but an object")
+    found = _object_as_asked(name, answer, lambda value: bool(value), "a lone object")
     by_itself = before.reply is not None and bool(_spoken_object(before.reply.content))
     if found.outcome == "yes" and by_itself:
         return Finding(name, "unknown", "accepted, and an object came; but one comes without being asked for, too")
@@ -106,15 +106,14 @@ def _object_as_asked(name: str, answer: Answer, fits: Callable[[Mapping[str, obj
     if value is not None and fits(value):
         thought = without_thinking(reply.content).thought
         return Finding(name, "yes", "after a think block in the content" if thought else "")
-    if not reply.content.strip():
-        hidden = _spoken_object(reply.reasoning)
-        if hidden is not None and fits(hidden):
-            return Finding(name, "misplaced", f"{form} comes, but in {answer.thought_in or 'the reasoning'}")
-        if answer.cut_off_empty:
-            return Finding(name, "empty", f"accepted, but cut off after {_limit(answer.sent)} tokens without a word")
-        if not reply.reasoning.strip():
-            return Finding(name, "empty", "accepted, and nothing comes")
-    elif reply.ending in CUT_OFF_ENDINGS:
+    hidden = None if reply.content.strip() else _spoken_object(reply.reasoning)
+    if hidden is not None and fits(hidden):
+        return Finding(name, "misplaced", f"{form} comes, but in {answer.thought_in or 'the reasoning'}")
+    if answer.cut_off_empty:
+        return Finding(name, "empty", f"accepted, but cut off after {_limit(answer.sent)} tokens without a word")
+    if not reply.said.strip():
+        return Finding(name, "empty", "accepted, and nothing comes")
+    if reply.ending in CUT_OFF_ENDINGS:
         return Finding(name, "unknown", f"accepted; the answer was cut off after {_limit(answer.sent)} tokens")
     return Finding(
         name, "ignored", f"accepted, but what came is not {form}: {_short(reply.content or reply.reasoning)}"
@@ -178,7 +177,7 @@ def _effort(name: str, before: Answer, answer: Answer) -> Finding:
     reply = answer.reply
     if reply is None:
         return _unanswered(name, answer)
-    if not reply.usage.reasoning and not answer.thought_in and not without_thinking(reply.content).thought:
+    if not reply.usage.reasoning and not answer.thinks_aside and not without_thinking(reply.content).thought:
         return Finding(name, "yes", "accepted, but no thinking shows")
     tokens = f"{reply.usage.reasoning} tokens of thinking" if reply.usage.reasoning else "it thinks"
     return Finding(name, "yes", f"accepted, {tokens}")
@@ -236,7 +235,7 @@ def elsewhere(dialect: DialectName) -> list[Finding]:
 def read_thinking(answers: Sequence[Answer]) -> Finding:
     """Whether the model thinks and where that lands, over all answers that came."""
     replies = [answer.reply for answer in answers if answer.reply is not None]
-    fields = dict.fromkeys(answer.thought_in for answer in answers if _thinks_aside(answer))
+    fields = dict.fromkeys(answer.thought_in for answer in answers if answer.thinks_aside)
     places = [*fields, *(["the content, between think tags"] if any(map(_thinks_aloud, replies)) else [])]
     tokens = max((reply.usage.reasoning for reply in replies), default=0)
     data = {"where": places, "tokens": tokens}
@@ -246,12 +245,6 @@ def read_thinking(answers: Sequence[Answer]) -> Finding:
     if tokens:
         return Finding("thinking", "yes", f"counted but not shown{count}", data)
     return Finding("thinking", "no", "none shows", data)
-
-
-def _thinks_aside(answer: Answer) -> bool:
-    """Whether it thinks beside the content; a content that is empty says that the answer landed there instead."""
-    reply = answer.reply
-    return bool(answer.thought_in) and reply is not None and (bool(reply.content.strip()) or answer.cut_off_empty)
 
 
 def _thinks_aloud(reply: Reply) -> bool:
@@ -292,7 +285,7 @@ def judge_model(model: str, listed: Sequence[str], *, whole: bool, answers: bool
         return Finding("model", "yes", "listed", data)
     near = near_names(model, listed)
     data["near"] = near
-    like = f"near: {', '.join(near)}" if near else f"listed: {_some(listed)}"
+    like = f"near: {', '.join(near)}" if near else f"listed: {some(listed)}"
     if answers:
         return Finding("model", "yes", f"it answers, but is not listed; {like}", data)
     if not whole:
@@ -301,7 +294,8 @@ def judge_model(model: str, listed: Sequence[str], *, whole: bool, answers: bool
     return Finding("model", "no", f"not listed; {like}", data)
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few of them."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
 
