@@ -24,7 +24,7 @@ EPILOG = """Examples:
 
   aifeedback doctor --critic openai/gpt-5-mini
 
-  aifeedback doctor --critic vllm/judge --base-url https://host/v1 --api-key-env MY_KEY --json - | jq .critics[0].findings.logprobs
+  aifeedback doctor --critic vllm/m --base-url https://host/v1 --api-key-env MY_KEY --json -
 
 Exit codes: 0 each critic can be used, 2 one can't. What each line means: docs/doctor.md."""
 
