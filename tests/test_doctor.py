@@ -188,7 +188,7 @@ def test_the_lines_for_aifeedback_toml_name_the_critic_to_label(
     server.faults()
     write_lines(tmp_path / "pairs.jsonl", some_pairs(2))
     body = {"top_p": 0.9, "stop": ['é"', "\x7f"], "provider": {"only": ["x"], "fast": True}, "user": None}
-    ended = aifeedback("doctor", "--critic", "vllm/Org/Judge 32b:free", "--base-url", server.url, "--api-key-env", "MINE", "--extra-body", json.dumps(body), "--query", "api-version=1", "--header", "X-Title: ours", "--price", "0.25,2", "--json", "-", env={"MINE": KEY})  # fmt: skip
+    ended = aifeedback("doctor", "--critic", "vllm/Org/Judge 32b:free", "--base-url", f"{server.url}?tenant=a%20b", "--api-key-env", "MINE", "--extra-body", json.dumps(body), "--query", "api-version=1", "--header", "X-Title: ours", "--price", "0.25,2", "--json", "-", env={"MINE": KEY})  # fmt: skip
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)["critics"][0]
     assert report["findings"]["spent"]["cost_usd"] > 0
@@ -196,7 +196,8 @@ def test_the_lines_for_aifeedback_toml_name_the_critic_to_label(
     name = report["toml"][0].removeprefix("[critics.").removesuffix("]")
     planned = aifeedback("label", "pairs.jsonl", "--critic", name, "--dry-run", env={"MINE": KEY})
     assert planned.code == 0, planned.err
-    assert server.url in planned.out + "".join(report["toml"])
+    assert f'base_url = "{server.url}"' in report["toml"]
+    assert 'price = "0.25,2,0.25"' in report["toml"]
     again = aifeedback("doctor", "--critic", name, "--critic", "builtin", "--json", "-", env={"MINE": KEY})
     assert again.code == 0, again.err
     first, second = json.loads(again.out)["critics"]
@@ -205,7 +206,11 @@ def test_the_lines_for_aifeedback_toml_name_the_critic_to_label(
         line for line in report["toml"] if not line.startswith("#")
     ]
     sent = server.requests()[-1]
-    assert (sent["query"], sent["headers"]["x-title"], sent["body"]["stop"]) == ("api-version=1", "ours", body["stop"])
+    assert (sent["query"], sent["headers"]["x-title"], sent["body"]["stop"]) == (
+        "tenant=a+b&api-version=1",
+        "ours",
+        body["stop"],
+    )
     assert (second["critic"], second["usable"], second["findings"]) == ("builtin", True, {})
 
 
@@ -277,6 +282,30 @@ def test_what_extra_body_sets_is_not_tried(server: Server, capfd: pytest.Capture
     )
 
 
+def test_what_is_turned_away_for_now_is_asked_once_more(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    for faults in ("429:1:0.01", "503"):
+        server.faults(faults, attempts=1)
+        server.reset()
+        code, report, err = examined(capfd, "--critic", "vllm/judge-32b", "--base-url", server.url)
+        assert code == 0, err
+        assert "unknown" not in {
+            each["outcome"] for name, each in report["findings"].items() if name not in {"price", "system"}
+        }
+    server.faults(attempts=0)
+
+
+def test_an_address_without_v1_is_told_from_a_model_that_is_not_there(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from tests.test_key_safety import Echo
+
+    bare = Echo(lambda _seen: (404, {}, b'{"detail":"Not Found"}'))
+    code, report, err = examined(capfd, "--critic", "vllm/m", "--base-url", bare.url.removesuffix("/v1"))
+    bare.stop()
+    assert (code, report["cause"]["kind"]) == (2, "address")
+    assert f"--base-url {bare.url}" in err
+
+
 def test_each_probe_changes_one_thing(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
     server.faults()
     server.reset()
@@ -289,7 +318,7 @@ def test_each_probe_changes_one_thing(server: Server, capfd: pytest.CaptureFixtu
 
 
 def reply(content: str = "", **more: Any) -> Answer:
-    fields = {name: more.pop(name) for name in ("sent", "thought_in", "choices") if name in more}
+    fields = {name: more.pop(name) for name in ("sent", "thought_in", "choices", "odd_logprobs") if name in more}
     return Answer(status=200, reply=Reply(content, **more), **fields)
 
 
@@ -326,6 +355,7 @@ JUDGED: list[tuple[str, Answer, str, str]] = [
     ("logprobs", reply("ab", tokens=TOKENS, sent={"top_logprobs": 20}), "yes", "5 a token, 20 were asked for"),
     ("logprobs", reply("ab", tokens=TOKENS, sent={"top_logprobs": 5}), "yes", "5 a token"),
     ("logprobs", reply("ab", tokens=(Token(0, 2),), sent={"top_logprobs": 5}), "ignored", "none come"),
+    ("logprobs", reply("ab", odd_logprobs=True), "no", "without alternatives"),
     ("logprobs", refused(403, "You are not allowed to request logprobs from this model."), "refused", "not allowed"),
     ("max_tokens", reply("A dog", finish_reason="length"), "yes", "obeyed"),
     ("max_tokens", reply("A dog.", finish_reason="stop", usage=Usage(20, output=4)), "yes", "obeyed"),

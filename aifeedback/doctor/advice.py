@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from urllib.parse import parse_qsl, urlsplit
 
 from aifeedback.doctor.findings import Report
 from aifeedback.endpoints.address import Address, is_secret, providers
 from aifeedback.endpoints.features import RUNGS
 from aifeedback.lanes import CriticSettings
+from aifeedback.prices import PICO, Price
 
 _WORKS = {"yes", "misplaced"}
 _ROOM_FOR_THINKING = 8192
@@ -62,17 +65,29 @@ def _sentences(report: Report) -> Iterator[str]:
 
 
 def toml_lines(
-    report: Report, critic: CriticSettings, address: Address, environment: Mapping[str, str], name: str
+    report: Report,
+    critic: CriticSettings,
+    address: Address,
+    environment: Mapping[str, str],
+    *,
+    name: str,
+    price: Price | None,
 ) -> tuple[str, ...]:
-    """A table for aifeedback.toml that names this critic as it was asked; never a key."""
+    """A table for aifeedback.toml that names this critic as it was asked; never a key.
+
+    `name`: what it is called there already. `price`: what the user says that it costs.
+    """
     if report.cause is not None:
         return ()
-    return (f"[critics.{_bare(name or address.model)}]", *_settings(report, critic, address, environment))
+    return (
+        f"[critics.{_bare(name or address.model)}]",
+        *_settings(critic, address, environment),
+        *_own(report, critic, price),
+    )
 
 
-def _settings(
-    report: Report, critic: CriticSettings, address: Address, environment: Mapping[str, str]
-) -> Iterator[str]:
+def _settings(critic: CriticSettings, address: Address, environment: Mapping[str, str]) -> Iterator[str]:
+    """Where it is and what is sent there."""
     settings, provider = critic.endpoint, providers()[address.provider]
     yield f"critic = {_value(settings.critic)}"
     moved = bool(provider.base_url_env and environment.get(provider.base_url_env, "").strip())
@@ -82,18 +97,20 @@ def _settings(
         yield f"api_key_env = {_value(settings.api_key_env)}"
     elif moved and not settings.base_url and provider.key_env:
         yield f"api_key_env = {_value(provider.key_env)}"
-    left_out: list[str] = []
-    for key, values in (("headers", settings.headers), ("query", settings.query), ("extra_body", settings.extra_body)):
+    if settings.id:
+        yield f"id = {_value(settings.id)}"
+    left_out = ["the address's name and password"] if "@" in urlsplit(settings.base_url).netloc else []
+    query = dict(parse_qsl(urlsplit(address.url).query))  # also what stood in the base URL
+    for key, values in (("headers", settings.headers), ("query", query), ("extra_body", settings.extra_body)):
         kept = {each: value for each, value in values.items() if not _secret(each, value, address)}
         left_out += [each for each in values if each not in kept]
         if kept:
             yield f"{key} = {_value(kept)}"
     if left_out:
         yield f"# Left out, as they are or may hold secrets: {', '.join(map(_value, left_out))}"
-    yield from _own(report, critic)
 
 
-def _own(report: Report, critic: CriticSettings) -> Iterator[str]:
+def _own(report: Report, critic: CriticSettings, price: Price | None) -> Iterator[str]:
     """What was said of this critic alone, and what it needs."""
     if critic.temperature is not None:
         yield f"temperature = {critic.temperature!r}"
@@ -102,7 +119,12 @@ def _own(report: Report, critic: CriticSettings) -> Iterator[str]:
         yield f"max_tokens = {max(critic.max_tokens or 0, _ROOM_FOR_THINKING if thinks_long else 0)}"
     if critic.reasoning_effort is not None:
         yield f"reasoning_effort = {_value(critic.reasoning_effort)}"
-    if report.outcome("price") == "unknown":
+    if critic.weight != 1:
+        yield f"weight = {float(critic.weight)!r}"
+    if price is not None:
+        rates = price.steps[0]
+        yield f'price = "{",".join(_a_million(rate) for rate in (rates.input, rates.output, rates.cached))}"'
+    elif report.outcome("price") == "unknown":
         yield '# price = "INPUT,OUTPUT"  # USD a million tokens; --max-cost needs it'
 
 
@@ -110,6 +132,11 @@ def _secret(name: str, value: object, address: Address) -> bool:
     """Whether a setting is a secret, holds one, or is nothing that TOML can say."""
     text = json.dumps(value, ensure_ascii=False)
     return is_secret(name) or any(secret in text for secret in address.secrets) or "null" in text
+
+
+def _a_million(picodollars: int) -> str:
+    """Picodollars a token as USD a million tokens."""
+    return f"{Decimal(picodollars) * 10**6 / PICO:f}"
 
 
 def _bare(name: str) -> str:

@@ -16,8 +16,8 @@ from aifeedback.verdicts.thinking import without_thinking
 class Answer:
     """A reply, or the error in its place.
 
-    `said`: an error's own words. `choices`: how many came. `thought_in`: the field that holds thinking. `status` is 0
-    where no response came at all.
+    `said`: an error's own words. `choices`: how many came. `thought_in`: the field that holds thinking.
+    `odd_logprobs`: log probabilities came that can't be used. `status` is 0 where no response came at all.
     """
 
     sent: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -28,6 +28,7 @@ class Answer:
     seconds: float = 0.0
     choices: int = 0
     thought_in: str = ""
+    odd_logprobs: bool = False
 
     @property
     def cause(self) -> str:
@@ -72,6 +73,13 @@ def choices_in(payload: bytes) -> int:
     """How many choices a response holds."""
     choices = (json_object(payload) or {}).get("choices")
     return len(choices) if isinstance(choices, list) else 1
+
+
+def holds_logprobs(payload: bytes) -> bool:
+    """Whether a response holds anything under that name, of whatever shape."""
+    choices = (json_object(payload) or {}).get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, dict) and bool(first.get("logprobs"))
 
 
 def thinking_field(payload: bytes) -> str:

@@ -11,7 +11,7 @@ from statistics import median
 
 from aifeedback.doctor import probes
 from aifeedback.doctor.advice import toml_lines, verdict_on
-from aifeedback.doctor.answers import Answer, choices_in, thinking_field
+from aifeedback.doctor.answers import Answer, choices_in, holds_logprobs, thinking_field
 from aifeedback.doctor.causes import cause_of, what_and_advice
 from aifeedback.doctor.findings import Cause, Finding, Report
 from aifeedback.doctor.probes import PROBES, Probe
@@ -56,7 +56,9 @@ async def examine(
         return Report(settings.critic, cause=cause, verdict=f"Not usable. {cause}")
     report = report.redacted(address.redact)
     report = replace(report, verdict=verdict_on(report))
-    return replace(report, toml=toml_lines(report, critic, address, environment, name)).redacted(address.redact)
+    named = critic.price or asking.price
+    lines = toml_lines(report, critic, address, environment, name=name, price=named)
+    return replace(report, toml=lines).redacted(address.redact)
 
 
 class _Examination:
@@ -187,7 +189,8 @@ class _Examination:
                 return Answer(sent, 200, error=error)
             came = choices_in(response.body)
             thought_in = thinking_field(response.body) or "the reasoning" * bool(reply.reasoning.strip())
-            return Answer(sent, 200, reply, seconds=seconds, choices=came, thought_in=thought_in)
+            odd = not reply.tokens and holds_logprobs(response.body)
+            return Answer(sent, 200, reply, seconds=seconds, choices=came, thought_in=thought_in, odd_logprobs=odd)
         refusal = self._dialect.read_refusal(response.status, response.body, retry_after(response.headers))
         meant = self._dialect.meaning(refusal)
         return Answer(sent, response.status, error=meant, said=" ".join(refusal.message.split()))

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mode
 
 from aifeedback.doctor.answers import Answer
 from aifeedback.doctor.findings import Finding, Outcome
@@ -132,12 +133,15 @@ def judge_logprobs(name: str, before: Answer, answer: Answer) -> Finding:
     reply = answer.reply
     if reply is None:
         return _unanswered(name, answer)
-    most = max((len(token.alternatives) for token in reply.tokens), default=0)
+    counts = [len(token.alternatives) for token in reply.tokens if token.alternatives]
     wanted = answer.sent.get("top_logprobs")
-    if not most:
+    if not counts and answer.odd_logprobs:
+        return Finding(name, "no", "some come, but without alternatives, or they don't fit the text", {"top": 0})
+    if not counts:
         return Finding(name, "ignored", "accepted, but none come", {"top": 0})
-    asked = f", {wanted} were asked for" if most != wanted else ""
-    return Finding(name, "yes", f"{most} a token{asked}", {"top": most})
+    top = mode(counts)  # one more where the token that was drawn is not among them
+    asked = f", {wanted} were asked for" if top != wanted else ""
+    return Finding(name, "yes", f"{top} a token{asked}", {"top": top})
 
 
 def _accepted(name: str, before: Answer, answer: Answer) -> Finding:
