@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,13 @@ from hypothesis import strategies as st
 
 from aifeedback.cli.main import run
 from aifeedback.doctor import probes
+from aifeedback.doctor.advice import toml_lines, verdict_on
 from aifeedback.doctor.answers import Answer, thinking_field
+from aifeedback.doctor.causes import sharpened
 from aifeedback.doctor.findings import Cause, Finding, Report
+from aifeedback.endpoints.address import EndpointSettings, resolve
 from aifeedback.endpoints.chat import Refusal, meaning
+from aifeedback.lanes import CriticSettings
 from aifeedback.records import Reply, Token, Usage
 from aifeedback.testing import Server, key_mark
 from tests.conftest import Command, some_pairs, write_lines
@@ -59,7 +66,7 @@ TRUTHS: list[tuple[str, str, dict[str, str], str]] = [
     ("thinking aloud", "think", {"thinking": "yes"}, "It thinks before it answers"),
     ("answers in the wrong place", "reasoning-content", {"text": "misplaced", "json_schema": "misplaced", "json_object": "misplaced"}, "come in the reasoning"),
     ("as a stream", "event-stream", {}, "json_schema"),
-    ("always cut off", "length", {"json_schema": "unknown", "json_object": "unknown", "max_tokens": "yes", "max_completion_tokens": "yes"}, "could not be found out"),
+    ("always cut off", "length", {"json_schema": "unknown", "json_object": "unknown", "max_tokens": "yes", "max_completion_tokens": "yes"}, "whether json_schema holds can't be told, whether json_object holds"),
     ("thinks to the end of its room", "think length", {"text": "empty", "json_schema": "empty", "json_object": "empty", "thinking": "yes", "max_tokens": "yes", "max_completion_tokens": "yes"}, "--max-tokens 8192"),
 ]  # fmt: skip
 
@@ -445,3 +452,69 @@ def test_a_report_loses_each_of_its_secrets_and_says_causes_as_sentences() -> No
     clean = report.redacted(lambda text: text.replace("KEY", "***"))
     assert "KEY" not in json.dumps(clean.as_json())
     assert str(cause) == "no KEY. Is it KEY?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed", "status", "becomes", "said"),
+    [
+        ("request", [], 400, "key", "The key in MINE was sent"),
+        ("request", ["judge-32b"], 200, "request", "Near names are judge-32b"),
+        ("server", ["other"], 200, "server", "advice. It lists other"),
+        ("server", ["judge-32"], 200, "server", "advice"),
+        ("server", [], 404, "server", "advice"),
+        ("model", ["judge-32b"], 200, "model", "Near names are judge-32b"),
+        ("quota", ["judge-32b"], 200, "quota", "advice"),
+    ],
+)
+def test_a_list_of_models_makes_a_cause_clearer(
+    kind: str, listed: list[str], status: int, becomes: str, said: str
+) -> None:
+    model = probes.judge_model("judge-32", listed, whole=True, answers=False)
+    cause = sharpened(Cause(kind, "what", "advice"), model, listed, models_status=status, key_note="the key in MINE")
+    assert (cause.kind, said in cause.advice) == (becomes, True), cause
+
+
+def report_of(**outcomes: Any) -> Report:
+    return Report("vllm/m", "http://h/v1", "chat", findings=tuple(Finding(name, outcome, "", {"top": 20}) for name, outcome in outcomes.items()))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        ({"json_schema": "yes", "logprobs": "yes"}, "Usable. Verdicts are asked for as json_schema; log probabilities come (20 a token): soft labels work."),
+        ({"json_schema": "unknown", "json_object": "yes", "logprobs": "refused"}, "asked for as json_object; no log probabilities come"),
+        ({"json_schema": "ignored", "json_object": "unknown", "logprobs": "unknown"}, "plain text (json_schema is ignored, whether json_object holds can't be told); whether log"),
+        ({"json_schema": "refused", "json_object": "empty", "text": "empty"}, "give it more with --max-tokens 8192"),
+    ],
+)  # fmt: skip
+def test_the_findings_come_to_a_sentence(outcomes: dict[str, str], said: str) -> None:
+    assert said in verdict_on(report_of(**outcomes))
+
+
+def test_the_lines_to_paste_hold_what_is_needed_and_nothing_secret() -> None:
+    settings = EndpointSettings(
+        "azure/gpt",
+        id="mine",
+        headers={"X-Title": "t", "api-key": KEY},
+        extra_body={"metadata": {"n": [1, 2.5, None]}, "top_p": 0.9, "auth": {"who": KEY}, "list": [True, "x"]},
+    )
+    critic = CriticSettings(settings, temperature=0.5, max_tokens=100, reasoning_effort="low", weight=Fraction(1, 4))
+    environment = {"AZURE_OPENAI_ENDPOINT": f"https://ann:{KEY}@n.openai.azure.com", "AZURE_OPENAI_API_KEY": KEY}
+    report = report_of(text="empty", price="unknown")
+    lines = toml_lines(report, critic, resolve(settings, environment), environment, name="", price=None)
+    assert KEY not in "".join(lines)
+    assert tomllib.loads("\n".join(lines))["critics"]["gpt"] == {
+        "critic": "azure/gpt",
+        "base_url": "https://n.openai.azure.com/openai/v1",
+        "api_key_env": "AZURE_OPENAI_API_KEY",
+        "id": "mine",
+        "headers": {"X-Title": "t"},
+        "extra_body": {"top_p": 0.9, "list": [True, "x"]},
+        "temperature": 0.5,
+        "max_tokens": 8192,
+        "reasoning_effort": "low",
+        "weight": 0.25,
+    }
+    (left_out,) = [line for line in lines if line.startswith("# Left out")]
+    assert all(name in left_out for name in ("api-key", "metadata", "auth"))
+    assert toml_lines(replace(report, cause=Cause("key", "no")), critic, resolve(settings, environment), environment, name="", price=None) == ()  # fmt: skip

@@ -31,29 +31,7 @@ def verdict_on(report: Report) -> str:
 
 
 def _sentences(report: Report) -> Iterator[str]:
-    rung = rung_of(report)
-    unknown = [name for name in RUNGS[:-1] if report.outcome(name) == "unknown"] if rung == "text" else []
-    if unknown:
-        yield f"Whether {' and '.join(unknown)} hold could not be found out;"
-    elif rung == "text":
-        failed = [name for name in RUNGS[:-1] if report.outcome(name) in {"refused", "ignored", "empty"}]
-        why = f" ({', '.join(f'{name} is {report.outcome(name)}' for name in failed)})" if failed else ""
-        yield f"Verdicts are read from plain text{why};"
-    else:
-        tool = ", as the input of a tool" if report.api == "messages" else ""
-        where = ", and come in the reasoning" if report.outcome(rung) == "misplaced" else ""
-        yield f"Verdicts are asked for as {rung}{tool}{where};"
-    top = report.data("logprobs").get("top")
-    if report.outcome("logprobs") == "yes":
-        yield f"log probabilities come ({top} a token): soft labels work."
-    elif report.outcome("logprobs") == "unknown":
-        yield (
-            "whether log probabilities come could not be found out, either."
-            if unknown
-            else "whether log probabilities come could not be found out."
-        )
-    else:
-        yield "no log probabilities come, so soft labels take several samples (--samples)."
+    yield f"{_form(report)}; {_soft(report)}."
     if report.outcome("max_tokens") == "refused" and report.outcome("max_completion_tokens") in {"yes", "ignored"}:
         yield "It takes max_completion_tokens in the place of max_tokens."
     if report.outcome("text") == "empty":
@@ -62,6 +40,29 @@ def _sentences(report: Report) -> Iterator[str]:
         yield "It thinks before it answers: --max-tokens holds for both."
     if report.outcome("price") == "unknown":
         yield "Its price is not known: --max-cost needs --price."
+
+
+def _form(report: Report) -> str:
+    """In which form verdicts come."""
+    rung = rung_of(report)
+    if rung != "text":
+        tool = ", as the input of a tool" if report.api == "messages" else ""
+        where = ", and come in the reasoning" if report.outcome(rung) == "misplaced" else ""
+        return f"Verdicts are asked for as {rung}{tool}{where}"
+    outcomes = {name: report.outcome(name) for name in RUNGS[:-1]}
+    whys = [f"{name} is {outcome}" for name, outcome in outcomes.items() if outcome in {"refused", "ignored", "empty"}]
+    whys += [f"whether {name} holds can't be told" for name, outcome in outcomes.items() if outcome == "unknown"]
+    return f"Verdicts are read from plain text ({', '.join(whys)})"
+
+
+def _soft(report: Report) -> str:
+    """Where soft labels come from."""
+    outcome = report.outcome("logprobs")
+    if outcome == "yes":
+        return f"log probabilities come ({report.data('logprobs').get('top')} a token): soft labels work"
+    if outcome == "unknown":
+        return "whether log probabilities come can't be told"
+    return "no log probabilities come, so soft labels take several samples (--samples)"
 
 
 def toml_lines(
@@ -99,7 +100,8 @@ def _settings(critic: CriticSettings, address: Address, environment: Mapping[str
         yield f"api_key_env = {_value(provider.key_env)}"
     if settings.id:
         yield f"id = {_value(settings.id)}"
-    left_out = ["the address's name and password"] if "@" in urlsplit(settings.base_url).netloc else []
+    named = "Authorization" in address.headers and address.headers["Authorization"].startswith("Basic ")
+    left_out = ["the address's name and password"] if named and "Authorization" not in settings.headers else []
     query = dict(parse_qsl(urlsplit(address.url).query))  # also what stood in the base URL
     for key, values in (("headers", settings.headers), ("query", query), ("extra_body", settings.extra_body)):
         kept = {each: value for each, value in values.items() if not _secret(each, value, address)}

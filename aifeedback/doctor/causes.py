@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from aifeedback.doctor.answers import Answer
-from aifeedback.doctor.findings import Cause
+from aifeedback.doctor.findings import Cause, Finding
+from aifeedback.doctor.probes import some
 from aifeedback.errors import Busy, GiveUp
 
 _MISHAPS = (
@@ -35,8 +37,7 @@ def cause_of(answer: Answer, *, shown: str, key_note: str) -> Cause:
         longer = "" if shown.endswith("/v1") else f" Many servers want /v1 at the end: --base-url {shown}/v1"
         return Cause("address", f"there is no chat API at {shown} ({_said(answer)})", f"Check --base-url.{longer}")
     if "refuses the credentials" in said and not isinstance(error, GiveUp):
-        note = key_note[:1].upper() + key_note[1:]
-        return Cause("key", said.rstrip("."), note if key_note.startswith("no key") else f"{note} was sent")
+        return Cause("key", said.rstrip("."), _about(key_note))
     for kind, words, ours in _MISHAPS:
         if not isinstance(error, GiveUp) and re.search(words, said):
             return Cause(kind, what, ours or advice)
@@ -50,6 +51,30 @@ def cause_of(answer: Answer, *, shown: str, key_note: str) -> Cause:
     if answer.status:
         return Cause("server", f"the server fails ({said})", "Look at its own log")
     return Cause("lost", what, advice or "Check --base-url, and what stands between here and there")
+
+
+def sharpened(cause: Cause, model: Finding, listed: Sequence[str], *, models_status: int, key_note: str) -> Cause:
+    """The cause with what the list of models says about it: `model` is what became of the model there.
+
+    Some servers say "bad request" to a wrong key (LiteLLM without a database), and fail where a model is unknown.
+    """
+    if cause.kind == "request" and models_status in {400, 401, 403}:
+        what = f"{cause.what}; it refuses a list of its models, too, so the key may be wrong"
+        return Cause("key", what, _about(key_note))
+    if cause.kind not in {"model", "request", "server"} or not listed or model.outcome == "yes":
+        return cause
+    near = model.data.get("near")
+    names = ", ".join(map(str, near)) if isinstance(near, list) else ""
+    advice = f"Near names are {names}" if names else f"It lists {some(listed)}"
+    if cause.kind == "model":
+        return Cause("model", cause.what, advice)
+    advice = f"{cause.advice}. {advice}" if cause.kind == "server" else advice
+    return Cause(cause.kind, f"{cause.what}; the model is not listed there", advice)
+
+
+def _about(key_note: str) -> str:
+    note = key_note[:1].upper() + key_note[1:]
+    return note if key_note.startswith("no key") else f"{note} was sent"
 
 
 def what_and_advice(message: str) -> tuple[str, str]:

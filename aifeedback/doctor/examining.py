@@ -12,7 +12,7 @@ from statistics import median
 from aifeedback.doctor import probes
 from aifeedback.doctor.advice import toml_lines, verdict_on
 from aifeedback.doctor.answers import Answer, choices_in, holds_logprobs, thinking_field
-from aifeedback.doctor.causes import cause_of, what_and_advice
+from aifeedback.doctor.causes import cause_of, sharpened, what_and_advice
 from aifeedback.doctor.findings import Cause, Finding, Report
 from aifeedback.doctor.probes import PROBES, Probe
 from aifeedback.endpoints.address import Address, resolve
@@ -84,22 +84,16 @@ class _Examination:
         """The findings, in the order in which they are shown."""
         report = Report(critic, self._address.shown, self._address.dialect)
         first, limits_found = await self._first()
-        text = probes.read_text(first)
-        cause = (
-            None
-            if first.reply is not None
-            else cause_of(first, shown=self._address.shown, key_note=self._address.key_note)
-        )
-        if first.reply is not None and text.outcome == "empty" and not first.cut_off_empty:
-            cause = Cause(
-                "empty", "it answers a plain question with nothing", "Look at its own log, or try another model"
-            )
-        listed, whole = await self._models() if first.status else ([], False)
+        listed, whole, models_status = await self._models() if first.status else ([], False, 0)
         model = probes.judge_model(self._address.model, listed, whole=whole, answers=first.reply is not None)
-        if cause is not None and cause.kind == "model":
-            cause, model = self._no_model(cause, model, listed)
-        if cause is not None and cause.kind != "empty":
-            text = Finding("text", "unknown", "not got that far")
+        text = probes.read_text(first)
+        cause = self._cause(first, text)
+        if cause is not None:
+            cause = sharpened(cause, model, listed, models_status=models_status, key_note=self._address.key_note)
+            if cause.kind == "model":
+                model = replace(model, outcome="no", detail=str(cause))
+            if cause.kind != "empty":
+                text = Finding("text", "unknown", "not got that far")
         findings = [self._reach(first, cause), self._key(first, cause), model, text]
         if cause is None:
             plain = [first, *await self._again()]
@@ -126,7 +120,7 @@ class _Examination:
             answer = await self._ask(self._plain())
             if answer.reply is None and isinstance(answer.error, Hiccup) and answer.status:
                 answer = await self._ask(self._plain())
-            about_limit = isinstance(answer.error, GiveUp) and answer.refused and answer.names("token")
+            about_limit = isinstance(answer.error, GiveUp) and answer.refused and answer.names(probes.LIMIT)
             if not about_limit or not name:
                 break
             refused[name] = Finding(name, "refused", f"{answer.status}: {answer.said[:160]}")
@@ -195,14 +189,15 @@ class _Examination:
         meant = self._dialect.meaning(refusal)
         return Answer(sent, response.status, error=meant, said=" ".join(refusal.message.split()))
 
-    async def _models(self) -> tuple[list[str], bool]:
-        """The models that the endpoint lists, and whether that is all of them; none where it keeps no list."""
+    async def _models(self) -> tuple[list[str], bool, int]:
+        """The models that the endpoint lists, whether that is all of them, and the status; none where it keeps no list."""
         try:
             response = await self._http.get(self._address.models_url, self._timeout_s)
         except AifeedbackError:
-            return [], False
+            return [], False, 0
         self._safe(response, "GET")
-        return probes.read_models(response.body) if response.status == 200 else ([], False)
+        names, whole = probes.read_models(response.body) if response.status == 200 else ([], False)
+        return names, whole, response.status
 
     def _safe(self, response: HttpResponse, method: str) -> None:
         """Before anything is read or shortened: a key that was cut in half would not be known any more."""
@@ -210,12 +205,15 @@ class _Examination:
         for secret in self._address.secrets:
             response.body = response.body.replace(secret.encode(), b"***")
 
-    def _no_model(self, cause: Cause, model: Finding, listed: Sequence[str]) -> tuple[Cause, Finding]:
-        if listed:
-            near = probes.near_names(self._address.model, listed)
-            advice = f"Near names are {', '.join(near)}" if near else f"It lists {probes.some(listed)}"
-            cause = replace(cause, advice=advice)
-        return cause, replace(model, outcome="no", detail=str(cause))
+    def _cause(self, first: Answer, text: Finding) -> Cause | None:
+        """Why it can't be used; None where it can."""
+        if first.reply is None:
+            return cause_of(first, shown=self._address.shown, key_note=self._address.key_note)
+        if text.outcome == "empty" and not first.cut_off_empty:
+            return Cause(
+                "empty", "it answers a plain question with nothing", "Look at its own log, or try another model"
+            )
+        return None
 
     def _reach(self, first: Answer, cause: Cause | None) -> Finding:
         if first.status and (cause is None or cause.kind not in {"redirect", "proxy", "tls"}):

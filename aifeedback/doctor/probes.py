@@ -22,6 +22,8 @@ MORE_ROOM = 2048
 """For models that think: what is asked for again where the first was used up before anything was said."""
 _TINY = 4
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+LIMIT = r"max.?(completion.?|output.?|new.?)?tokens|token limit"
+"""What errors call it."""
 
 PROMPT = (
     "First say in one sentence which sound a dog makes. Then write the same as JSON, with the fields animal and sound."
@@ -201,7 +203,7 @@ PROBES: Mapping[DialectName, tuple[Probe, ...]] = {
             tuple({"logprobs": True, "top_logprobs": top} for top in (20, 5, 1)),
             "log.?prob", judge_logprobs,
         ),
-        *(Probe(name, ({name: _TINY},), "token", _limit_kept) for name in LIMIT_NAMES),
+        *(Probe(name, ({name: _TINY},), LIMIT, _limit_kept) for name in LIMIT_NAMES),
         Probe("temperature", ({"temperature": 0},), "temperature", _accepted),
         Probe("n", ({"n": 2},), r"\bn\b|choices|completions", _choices),
         Probe("seed", ({"seed": 7},), "seed", _accepted),
@@ -214,7 +216,7 @@ PROBES: Mapping[DialectName, tuple[Probe, ...]] = {
             ({"tools": [{"name": "verdict", "description": "Takes your answer.", "input_schema": _SCHEMA}], "tool_choice": {"type": "tool", "name": "verdict"}},),
             "tool|schema", _schema,
         ),
-        Probe("max_tokens", ({"max_tokens": _TINY},), "token", _limit_kept),
+        Probe("max_tokens", ({"max_tokens": _TINY},), LIMIT, _limit_kept),
         Probe("temperature", ({"temperature": 0},), "temperature", _accepted),
         Probe(
             "reasoning_effort",
