@@ -353,6 +353,7 @@ JUDGED: list[tuple[str, Answer, str, str]] = [
     ("json_schema", reply(reasoning="Hm", finish_reason="length"), "empty", "cut off"),
     ("json_schema", reply(""), "empty", "nothing"),
     ("json_schema", reply(FITTING[:20], finish_reason="length"), "unknown", "cut off"),
+    ("json_schema", reply("A dog", finish_reason="length"), "ignored", "A dog"),
     ("json_schema", refused(404, "No endpoints found that can handle the requested parameters."), "refused", "404"),
     ("json_schema", refused(503, "busy"), "unknown", "503"),
     ("json_schema", refused(401, "token expired"), "unknown", "401"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aifeedback.endpoints.payload import json_object, part_of, text_of
-from aifeedback.errors import AifeedbackError, CriticGone, GiveUp
+from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
 from aifeedback.records import CUT_OFF_ENDINGS, Reply, Status
 from aifeedback.verdicts.thinking import without_thinking
 
@@ -34,6 +34,11 @@ class Answer:
     def cause(self) -> str:
         """What went wrong, in one line."""
         return " ".join(str(self.error).split()) if self.error is not None else ""
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the time for one request was over before it was answered."""
+        return isinstance(self.error, Hiccup) and isinstance(self.error.__cause__, TimeoutError)
 
     @property
     def refused(self) -> bool:

@@ -54,11 +54,16 @@ async def examine(
     except SettingsError as error:
         cause = Cause("settings", *what_and_advice(str(error)))
         return Report(settings.critic, cause=cause, verdict=f"Not usable. {cause}")
-    report = report.redacted(address.redact)
+    report = report.redacted(lambda text: _on_one_line(address.redact(text)))
     report = replace(report, verdict=verdict_on(report))
     named = critic.price or asking.price
     lines = toml_lines(report, critic, address, environment, name=name, price=named)
     return replace(report, toml=lines).redacted(address.redact)
+
+
+def _on_one_line(text: str) -> str:
+    """What a server says, without what would steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class _Examination:
@@ -75,6 +80,7 @@ class _Examination:
         self._dialect = DIALECTS[address.dialect]
         self._slots = asyncio.Semaphore(_AT_A_TIME)
         self._answers: list[Answer] = []
+        self._requests = 0
         self._limited_by_user = not extra_body.keys().isdisjoint(probes.LIMIT_NAMES)
         self._limit_name = probes.LIMIT_NAMES[0]
         self._room = probes.ROOM
@@ -118,8 +124,6 @@ class _Examination:
         for name in names:
             self._limit_name = name
             answer = await self._ask(self._plain())
-            if answer.reply is None and isinstance(answer.error, Hiccup) and answer.status:
-                answer = await self._ask(self._plain())
             about_limit = isinstance(answer.error, GiveUp) and answer.refused and answer.names(probes.LIMIT)
             if not about_limit or not name:
                 break
@@ -156,17 +160,21 @@ class _Examination:
         return probe.judge(probe.name, plain, answer)
 
     async def _ask(self, fields: Mapping[str, object]) -> Answer:
-        """One answer; what is turned away for now is asked once more, after the time that it names."""
+        """One answer; what is turned away for now is asked once more after the time that it names, what failed at once."""
         async with self._slots:
             answer = await self._send(fields)
             if isinstance(answer.error, Busy):
                 await asyncio.sleep(min(answer.error.retry_after_s or _WAIT_S, _LONGEST_WAIT_S))
                 answer = await self._send(fields)
+            elif isinstance(answer.error, Hiccup) and not answer.timed_out:
+                second = await self._send(fields)
+                answer = second if second.status or not answer.status else answer
         self._answers.append(answer)
         return answer
 
     async def _send(self, fields: Mapping[str, object]) -> Answer:
         sent = dict(fields) | dict(self._extra_body)
+        self._requests += 1
         began = time.perf_counter()
         try:
             response = await self._http.post(dumps(sent), self._timeout_s)
@@ -238,8 +246,8 @@ class _Examination:
     def _spent(self) -> Finding:
         usages = [answer.reply.usage for answer in self._answers if answer.reply is not None]
         total = Usage(sum(each.input for each in usages), output=sum(each.output for each in usages))
-        data: dict[str, object] = {"requests": len(self._answers), "input": total.input, "output": total.output}
-        detail = f"{len(self._answers)} request{'s' * (len(self._answers) != 1)}, {total.input} tokens in, {total.output} out"
+        data: dict[str, object] = {"requests": self._requests, "input": total.input, "output": total.output}
+        detail = f"{self._requests} request{'s' * (self._requests != 1)}, {total.input} tokens in, {total.output} out"
         if self._price is not None:
             cost = usd(sum(map(self._price.of, usages)))
             data["cost_usd"] = cost

@@ -116,7 +116,8 @@ def _object_as_asked(name: str, answer: Answer, fits: Callable[[Mapping[str, obj
         return Finding(name, "empty", f"accepted, but cut off after {_limit(answer.sent)} tokens without a word")
     if not reply.said.strip():
         return Finding(name, "empty", "accepted, and nothing comes")
-    if reply.ending in CUT_OFF_ENDINGS:
+    begins = without_thinking(reply.said).text.lstrip()[:1]
+    if reply.ending in CUT_OFF_ENDINGS and begins == "{":  # what begins with prose is none, however it ends
         return Finding(name, "unknown", f"accepted; the answer was cut off after {_limit(answer.sent)} tokens")
     return Finding(
         name, "ignored", f"accepted, but what came is not {form}: {_short(reply.content or reply.reasoning)}"
