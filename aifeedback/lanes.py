@@ -261,9 +261,7 @@ async def _endpoint(
 
     def learnt(features: Features, said: str) -> None:
         store.learn(address.identity, address.model, features.as_dict())
-        note(
-            f"{address.provider}/{address.model} refused a parameter ({said}) and is asked in another way from now on."
-        )
+        note(f"{address.provider}/{address.model} {said} and is asked in another way from now on.")
 
     endpoint = EndpointCritic(
         address,

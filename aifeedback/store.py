@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from aifeedback import salvage
 from aifeedback.errors import StoreError
 from aifeedback.jsontext import dumps, loads
 from aifeedback.keys import Asked, Key
-from aifeedback.records import Reply, Usage
+from aifeedback.records import Reply, Token, Usage
 from aifeedback.store_file import (
     NotOursError,
     connect,
@@ -284,10 +285,13 @@ def _number(connection: sqlite3.Connection, facets: str) -> int:
 
 def _pack(reply: Reply) -> bytes:
     usage = reply.usage
-    fields = (
+    fields: tuple[object, ...] = (
         reply.content, reply.reasoning, reply.refusal, reply.finish_reason, reply.model, reply.fingerprint, reply.rung,
         usage.input, usage.cached, usage.output, usage.reasoning,
     )  # fmt: skip
+    if reply.tokens:
+        tokens = [(token.start, token.end, *chain.from_iterable(token.alternatives)) for token in reply.tokens]
+        fields = (*fields, tokens)
     body = dumps(fields)
     return zlib.compress(body, 1) if len(body) > _WORTH_COMPRESSING else body
 
@@ -296,5 +300,9 @@ def _unpack(body: bytes) -> Reply:
     fields, _ = loads(body if body.startswith(b"[") else zlib.decompress(body))
     if not isinstance(fields, list):
         raise TypeError("no reply")
-    content, reasoning, refusal, finish, model, fingerprint, rung, *tokens = fields
-    return Reply(content, reasoning, refusal, finish, model, fingerprint, rung, Usage(*tokens))
+    content, reasoning, refusal, finish, model, fingerprint, rung, *counts = fields
+    tokens = counts.pop() if isinstance(counts[-1], list) else ()
+    return Reply(
+        content, reasoning, refusal, finish, model, fingerprint, rung, Usage(*counts),
+        tuple(Token(start, end, tuple(zip(rest[::2], rest[1::2], strict=True))) for start, end, *rest in tokens),
+    )  # fmt: skip

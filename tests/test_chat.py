@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 from hypothesis import given
@@ -24,6 +26,7 @@ from aifeedback.records import Message, Order, Pair, PFirst, Question, Reply, St
 
 JSON = VerdictFormat("json", {"A": PFirst(1.0), "B": PFirst(0.0)})
 TAGS = VerdictFormat("tags", {"[[A]]": PFirst(1.0), "[[B]]": PFirst(0.0)})
+LETTER = VerdictFormat("letter", {"A": PFirst(1.0), "B": PFirst(0.0)})
 PAIR = Pair("1", "p", "a", "b")
 
 
@@ -59,6 +62,8 @@ def test_a_body_says_model_messages_and_limits_and_asks_for_a_schema() -> None:
         "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}],
         "temperature": 0.0,
         "max_tokens": 100,
+        "logprobs": True,
+        "top_logprobs": 20,
     }
     assert isinstance(schema, dict)
     assert list(schema["json_schema"]["schema"]["properties"]) == ["analysis", "verdict"]
@@ -83,7 +88,31 @@ def test_what_is_refused_is_left_out_and_extra_fields_win() -> None:
         "reasoning_effort": "low",
         "top_p": 0.9,
         "max_tokens": 7,
+        "logprobs": True,
+        "top_logprobs": 20,
     }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "features", "extra", "sent"),
+    [
+        (JSON, Features(), {}, {"logprobs": True, "top_logprobs": 20}),
+        (LETTER, Features(top_logprobs=5), {}, {"logprobs": True, "top_logprobs": 5}),
+        (TAGS, Features(top_logprobs=0), {}, {}),
+        (replace(TAGS, soft=False), Features(), {}, {}),
+        (replace(TAGS, kind="claim"), Features(), {}, {}),
+        (replace(TAGS, kind="pattern"), Features(), {}, {}),
+        (TAGS, Features(), {"top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
+        (TAGS, Features(), {"logprobs": False}, {"logprobs": False}),
+        (TAGS, Features(), {"logprobs": 5}, {"logprobs": 5}),
+        (TAGS, Features(), {"logprobs": True}, {"logprobs": True, "top_logprobs": 20}),
+    ],
+)
+def test_log_probabilities_are_asked_for_where_a_verdict_can_be_read_from_them(
+    wanted: VerdictFormat, features: Features, extra: dict[str, object], sent: dict[str, object]
+) -> None:
+    fields = body(question(wanted), parameters(**extra), features)
+    assert {name: value for name, value in fields.items() if "logprobs" in name} == sent
 
 
 def test_a_rung_of_the_users_own_is_text_where_we_do_not_know_it() -> None:

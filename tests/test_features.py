@@ -11,7 +11,7 @@ from aifeedback.endpoints.features import RUNGS, Features, adapt, remembered
 from aifeedback.jsontext import dumps
 
 AT_FIRST = Features()
-SENT = frozenset({"temperature", "max_tokens", "response_format", "reasoning_effort"})
+SENT = frozenset({"temperature", "max_tokens", "response_format", "reasoning_effort", "logprobs", "top_logprobs"})
 
 
 def after(error: object, features: Features = AT_FIRST, sent: frozenset[str] = SENT) -> Features | None:
@@ -127,6 +127,44 @@ def test_reasoning_effort_is_left_out_where_it_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (openai("Invalid value for 'top_logprobs': must be less than or equal to 5.", "top_logprobs"), [5, 0]),
+        (openai("Invalid 'top_logprobs': integer above maximum value. Expected a value <= 5, but got 20 instead.", "top_logprobs"), [5, 0]),
+        (openai("Requested sample logprobs of 20, which is greater than max allowed: 5"), [5, 0]),
+        (openai("top_logprobs must be at most 10"), [10, 5, 0]),
+        (openai("top_logprobs must be between 0 and 8"), [8, 5, 0]),
+        (openai("top_logprobs should be in the range [0, 5]"), [5, 0]),
+        ({"detail": [{"loc": ["body", "top_logprobs"], "msg": "Input should be less than or equal to 5", "type": "less_than_equal"}]}, [5, 0]),
+        (openai("20 is greater than the maximum of 1 - 'logprobs'", "logprobs"), [0]),
+        (openai("top_logprobs must be at most 1"), [0]),
+        (openai("Invalid top_logprobs and logprobs value"), [5, 0]),
+        (openai("Invalid value for 'top_logprobs': must be between 0 and 20", "top_logprobs"), [5, 0]),
+        (openai("Unsupported parameter: 'top_logprobs'", "top_logprobs"), [5, 0]),
+        (openai("Unsupported parameter: 'logprobs' is not supported with this model.", "logprobs"), [0]),
+        (openai("You are not allowed to request logprobs from this model"), [0]),
+        (openai("Logprobs is not enabled for models/gemini-x"), [0]),
+        (openai("Please remove 'logprobs'/'top_logprobs' from the request"), [0]),
+        (openai("m does not support parameters: ['logprobs', 'top_logprobs']"), [0]),
+    ],
+    ids=["OpenAI", "OpenAI maximum", "vLLM", "at most", "between", "range", "FastAPI", "Together", "one", "DeepSeek", "no smaller", "unsupported top", "unsupported", "not allowed", "Gemini", "Gaudi", "LiteLLM"],
+)  # fmt: skip
+def test_fewer_log_probabilities_are_asked_for_down_to_none(error: object, counts: list[int]) -> None:
+    features: Features | None = AT_FIRST
+    for count in counts:
+        assert features is not None
+        features = after(error, features)
+        assert features == Features(top_logprobs=count)
+    assert features is not None
+    assert after(error, features, SENT - {"logprobs", "top_logprobs"}) is None
+
+
+def test_what_was_kept_before_log_probabilities_were_asked_for_is_read() -> None:
+    kept = {"rung": 1, "max_tokens_name": "max_tokens", "dropped": ["temperature"]}
+    assert remembered(kept) == Features(1, dropped=("temperature",), top_logprobs=20)
+
+
+@pytest.mark.parametrize(
     "message",
     [
         "",
@@ -161,6 +199,7 @@ def test_of_several_named_in_the_text_the_first_counts() -> None:
             "rung": st.integers() | st.text(),
             "max_tokens_name": st.text() | st.just("max_completion_tokens"),
             "dropped": st.lists(st.text()) | st.none() | st.integers(),
+            "top_logprobs": st.integers(-1, 30) | st.text() | st.booleans(),
         },
     )
 )

@@ -317,7 +317,10 @@ async def test_what_is_refused_is_left_out_and_told_once_it_was_answered() -> No
         assert (await one.ask(QUESTION)).content == "yes"
     assert len(seen) == 4
     assert learnt == [
-        (Features(rung=1, dropped=("temperature",)), "'temperature' is not supported; no response_format here")
+        (
+            Features(rung=1, dropped=("temperature",)),
+            "refused a parameter ('temperature' is not supported; no response_format here)",
+        )
     ]
 
 

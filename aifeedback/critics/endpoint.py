@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from aifeedback.endpoints.address import Address
 from aifeedback.endpoints.chat import ChatParameters
 from aifeedback.endpoints.dialects import DIALECTS
-from aifeedback.endpoints.features import Features, without_limit
+from aifeedback.endpoints.dropping import Dropping
+from aifeedback.endpoints.features import Features, names_logprobs, without_limit
 from aifeedback.endpoints.http import Http, HttpResponse
 from aifeedback.endpoints.limits import retry_after
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
@@ -26,7 +28,7 @@ class EndpointCritic:
 
     `before_request` is called before each request goes out and may raise BudgetSpent, `after_response` with the headers
     of each response. With `must_bound` no request goes out without a limit on the length of its reply. `on_learnt` hears, once it got
-    an answer, how the endpoint is asked from now on and what it refused.
+    an answer, how the endpoint is asked from now on and what it did.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class EndpointCritic:
         self._http = Http(address.url, address.headers, connections=connections)
         self._answered = False
         self._refused: list[str] = []
+        self._dropping = Dropping()
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -93,7 +96,10 @@ class EndpointCritic:
             response = await self._post(fields)
             if response.status == 200:
                 self._tell()
-                return self._dialect.read_reply(response.body, fields)
+                reply = self._dialect.read_reply(response.body, fields)
+                if "top_logprobs" in fields and reply.complete:
+                    self._heed(reply)
+                return reply
             learnt = self._learn(features, fields, response)
             if learnt in tried:  # it refuses the limit on the length under either name
                 learnt = without_limit(features)
@@ -114,26 +120,34 @@ class EndpointCritic:
 
     def _learn(self, features: Features, fields: Mapping[str, object], response: HttpResponse) -> Features | None:
         """How to ask instead, where a 400 names something that we can leave out; the whole run asks so from then on."""
-        if response.status not in {400, 422}:
+        about_logprobs = "logprobs" in fields and names_logprobs(response.body)
+        if response.status not in {400, 422} and not about_logprobs:
             return None
         refusal = self._dialect.read_refusal(response.status, response.body)
         error = self._dialect.meaning(refusal)
-        if not isinstance(error, GiveUp) or error.status is not Status.FAILED:
+        ours_to_mend = response.status in {400, 422} and isinstance(error, GiveUp) and error.status is Status.FAILED
+        if not ours_to_mend and not about_logprobs:
             return None  # it is about the content or the model: leaving a parameter out would not help
         ours = frozenset(fields) - frozenset(self.parameters.extra_body) - {"model", "messages"}
         changed = self._dialect.adapt(features, sent=ours, parameter=refusal.parameter, message=refusal.message)
-        if changed is None:
+        if changed is None or (not ours_to_mend and changed.top_logprobs == features.top_logprobs):
             return None
         if self._features == features:
             self._features = changed
             self._refused.append(self.address.redact(" ".join(refusal.message.split())[:200]))
         return changed
 
+    def _heed(self, reply: Reply) -> None:
+        """Ask for no more log probabilities where they are taken and dropped."""
+        if self._dropping.found(given=bool(reply.tokens)):
+            self._features = replace(self._features, top_logprobs=0)
+            self._on_learnt(self._features, "gives no log probabilities")
+
     def _tell(self) -> None:
         """Pass on what was learnt once it got an answer: an endpoint that refuses everything teaches nothing."""
         if self._refused:
             refused, self._refused = self._refused, []
-            self._on_learnt(self._features, "; ".join(dict.fromkeys(refused)))
+            self._on_learnt(self._features, f"refused a parameter ({'; '.join(dict.fromkeys(refused))})")
 
     def _error(self, response: HttpResponse) -> AifeedbackError:
         refusal = self._dialect.read_refusal(response.status, response.body, retry_after(response.headers))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aifeedback.endpoints import streams
 from aifeedback.endpoints.features import RUNGS, Features
 from aifeedback.endpoints.features import adapt as adapt
+from aifeedback.endpoints.logprobs import tokens_of
 from aifeedback.endpoints.payload import count_of as _count
 from aifeedback.endpoints.payload import glimpse as _glimpse
 from aifeedback.endpoints.payload import json_object as _object
@@ -55,9 +56,18 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
     response_format = _response_format(question.format, RUNGS[min(features.rung + question.down, len(RUNGS) - 1)])
     if response_format:
         fields["response_format"] = response_format
+    # Whether they are read is decided later: a reply that was kept then serves every way of reading it.
+    if features.top_logprobs and question.format.soft and question.format.kind in _SOFT_KINDS:
+        fields["logprobs"] = True
+        if parameters.extra_body.get("logprobs", True) is True:  # the one is an error without the other
+            fields["top_logprobs"] = features.top_logprobs
     for name in features.dropped:
         fields.pop(name, None)
     return fields | dict(parameters.extra_body)
+
+
+_SOFT_KINDS = frozenset({"json", "letter", "tags"})
+"""The verdicts that are one token or few, so that its probabilities are those of the answers."""
 
 
 def most(question: Question, parameters: ChatParameters, features: Features) -> Most:
@@ -126,9 +136,11 @@ def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
         raise Hiccup("the endpoint's answer has a choice without a message")
     if choices[0].get("finish_reason") == "error" or choices[0].get("error"):
         raise Hiccup(f"the endpoint broke off its answer: {_text(choices[0].get('error'))[:200]}")
+    content = _text(message.get("content"))
+    reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
     return Reply(
-        content=_text(message.get("content")),
-        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+        content=content,
+        reasoning=reasoning,
         refusal=_text(message.get("refusal")),
         # Gemini says more after a colon: "content_filter: PROHIBITED_CONTENT"
         finish_reason=_text(choices[0].get("finish_reason")).partition(":")[0],
@@ -136,6 +148,7 @@ def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
         fingerprint=_text(data.get("system_fingerprint")),
         rung=rung_of(sent),
         usage=_usage(data.get("usage")),
+        tokens=tokens_of(data, choices[0], content if content.strip() else reasoning),
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 RUNGS = ("json_schema", "json_object", "text")
+MOST_LOGPROBS = 20
+_FEWER_LOGPROBS = 5
 _OPTIONAL = ("temperature", "reasoning_effort")
 _ALIASES = {
     "response_format": r"response[_ ]format|response_schema|json[_ ]schema|json_object|structured[_ ]outputs?|json[_ ]mode"
@@ -18,11 +20,15 @@ _ALIASES = {
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """How this endpoint wants to be asked. `rung` indexes RUNGS; `dropped` names parameters that it refuses."""
+    """How this endpoint wants to be asked. `rung` indexes RUNGS; `dropped` names parameters that it refuses.
+
+    `top_logprobs`: how many alternatives to each token are asked for; 0: it gives no log probabilities.
+    """
 
     rung: int = 0
     max_tokens_name: str = "max_tokens"
     dropped: tuple[str, ...] = ()
+    top_logprobs: int = MOST_LOGPROBS
 
     def as_dict(self) -> dict[str, object]:
         """As JSON values, for the store."""
@@ -32,10 +38,14 @@ class Features:
 def remembered(facts: Mapping[str, object]) -> Features:
     """Features as the store keeps them; what is missing or odd there is found out anew."""
     rung, name, dropped = facts.get("rung"), facts.get("max_tokens_name"), facts.get("dropped")
+    alternatives = facts.get("top_logprobs")
     return Features(
         rung=rung if isinstance(rung, int) and 0 <= rung < len(RUNGS) else 0,
         max_tokens_name=name if name in {"max_tokens", "max_completion_tokens"} else "max_tokens",
         dropped=tuple(str(item) for item in dropped) if isinstance(dropped, list | tuple) else (),
+        top_logprobs=alternatives
+        if type(alternatives) is int and 0 <= alternatives <= MOST_LOGPROBS
+        else MOST_LOGPROBS,
     )
 
 
@@ -52,9 +62,33 @@ def adapt(features: Features, *, sent: frozenset[str], parameter: str, message: 
         return replace(features, max_tokens_name=other) if other in message or _refused(message) else None
     if named == "response_format" and features.rung + 1 < len(RUNGS):
         return replace(features, rung=features.rung + 1)
+    if named in {"logprobs", "top_logprobs"} and features.top_logprobs:
+        return replace(features, top_logprobs=_fewer(features.top_logprobs, named, message))
     if named in _OPTIONAL:
         return replace(features, dropped=(*features.dropped, named))
     return None
+
+
+_MOST = re.compile(
+    r"(?:at most|no more than|up to|less than or equal to|<=|≤|(?:can|must |may )not exceed"
+    r"|max(?:imum)?(?: allowed)?(?: value| number)?(?: allowed)?(?: is| of|:)?"
+    r"|(?:between|from) '?\d+'? (?:and|to)|[\[(] ?\d+ ?(?:,|-|to|\.\.+))\s*'?(\d+)(?!\.?\d)",
+    re.IGNORECASE,
+)
+"""The most that a server says it takes, in the words that servers have for it."""
+
+
+def _fewer(now: int, named: str, message: str) -> int:
+    """How many alternatives to ask for after `now` were refused: as many as the message grants, or far fewer, or none."""
+    granted = next((int(found[1]) for found in _MOST.finditer(message) if int(found[1]) < now), None)
+    if granted is not None:
+        return granted if granted > 1 else 0  # beside the token itself there would be none
+    return _FEWER_LOGPROBS if named == "top_logprobs" and now > _FEWER_LOGPROBS else 0
+
+
+def names_logprobs(error: bytes) -> bool:
+    """Whether an error response may be about log probabilities: OpenAI refuses them with 403, as what is not allowed."""
+    return b"logprobs" in error.lower()
 
 
 def without_limit(features: Features) -> Features:

@@ -22,6 +22,7 @@ def completion(payload: bytes) -> dict[str, object] | None:
     whole: dict[str, object] = {}
     texts = dict.fromkeys(_TEXTS, "")
     finish_reason: object = None
+    logprobs: list[object] = []
     for data in _events(payload):
         if data.strip() == b"[DONE]":
             break
@@ -31,13 +32,16 @@ def completion(payload: bytes) -> dict[str, object] | None:
         whole |= {name: value for name, value in chunk.items() if value and name != "choices"}
         choice = _first(chunk.get("choices"))
         finish_reason = choice.get("finish_reason") or finish_reason
+        tokens = part_of(choice, "logprobs").get("content")
+        logprobs += tokens if isinstance(tokens, list) else []
         piece = choice.get("delta") or choice.get("message")
         if isinstance(piece, dict):
             for name in _TEXTS:
                 texts[name] += piece[name] if isinstance(piece.get(name), str) else ""
     if not finish_reason:  # the mark of the end is no proof: a proxy writes it too where the server broke off
         raise Hiccup("the endpoint streams its answer, which it was not asked to, and breaks off")
-    return {**whole, "choices": [{"index": 0, "message": texts, "finish_reason": finish_reason}]}
+    choice = {"index": 0, "message": texts, "finish_reason": finish_reason, "logprobs": {"content": logprobs}}
+    return {**whole, "choices": [choice]}
 
 
 def message(payload: bytes) -> dict[str, object] | None:
