@@ -160,7 +160,15 @@ def test_an_answer_in_an_unusual_coat_is_read_all_the_same(
 
 @pytest.mark.parametrize(
     ("fault", "steps"),
-    [("400-schema", 1), ("400-format", 2), ("400-max-tokens", 1), ("400-temperature", 1), ("400-param:temperature", 1)],
+    [
+        ("400-schema", 1),
+        ("400-format", 2),
+        ("400-max-tokens", 1),
+        ("400-temperature", 1),
+        ("400-param:temperature", 1),
+        ("400-logprobs", 1),
+        ("403-logprobs", 1),
+    ],
 )
 def test_a_parameter_that_is_refused_is_found_out_once_and_remembered(
     label: Label, critic_server: StartServer, faultless: object, fault: str, steps: int
@@ -174,6 +182,22 @@ def test_a_parameter_that_is_refused_is_found_out_once_and_remembered(
     write_lines(label._folder / "pairs.jsonl", some_pairs(8))
     again = label(server)
     assert again.requests == 2 * 3, "what was learnt is kept in the store"
+
+
+def test_log_probabilities_that_never_come_are_not_asked_for_any_more(
+    label: Label, critic_server: StartServer, faultless: object
+) -> None:
+    server = critic_server(logprobs="A:0.6,B:0.4", faults=["no-logprobs"])
+    run = label(server)
+    assert (run.code, run.labels, run.requests) == (0, faultless, QUESTIONS), run.err
+    assert run.err.count("gives no log probabilities") == 1
+    assert label(server).requests == 0
+    write_lines(label._folder / "pairs.jsonl", some_pairs(8))
+    again = label(server)
+    assert (again.requests, again.err.count("log probabilities")) == (2 * 3, 0)
+    bodies = [request["body"] for request in server.requests()]
+    assert all("logprobs" in body for body in bodies[:3])
+    assert not any("logprobs" in body for body in bodies[QUESTIONS:])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -12,13 +13,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_letters
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aifeedback.endpoints.chat import read_reply
 from aifeedback.errors import StoreError
+from aifeedback.jsontext import dumps
 from aifeedback.keys import Asked, Key, Keys, pair_hash
-from aifeedback.records import Message, Order, Pair, PFirst, Question, Reply, Usage, VerdictFormat
-from aifeedback.store import Store
+from aifeedback.records import Message, Order, Pair, PFirst, Question, Reply, Token, Usage, VerdictFormat
+from aifeedback.store import Store, _pack, _unpack
 
 ASKED = Asked(
     "http://localhost:8000/v1", "m-1", {"temperature": 0.0, "extra_body": {"a": 1, "b": 2}}, {"template": "t"}
@@ -68,6 +74,54 @@ def test_what_was_put_is_found_as_it_was(store: Store):
     assert store.find([key]) == {}
     store.put([(key, ASKED, REPLY)])
     assert store.find([key, key_of("y")]) == {key.digest: REPLY}
+
+
+@given(
+    st.lists(
+        st.builds(
+            Token,
+            st.integers(0, 2**40),
+            st.integers(0, 2**40),
+            st.lists(st.tuples(st.text(st.characters()), st.floats(-9999.0, 0.0)), max_size=4).map(tuple),
+        ),
+        max_size=4,
+    ).map(tuple)
+)
+def test_tokens_are_found_as_they_were(tokens: tuple[Token, ...]):
+    reply = replace(REPLY, tokens=tokens)
+    assert _unpack(_pack(reply)) == reply
+
+
+def test_the_tokens_of_a_long_reply_take_little_room(store: Store, path: Path):
+    draw = random.Random(7)
+
+    def entry(text: str) -> dict[str, object]:
+        # Written by servers with all digits of a 32-bit number as a 64-bit one.
+        others = [draw.choice(ascii_letters) + draw.choice(ascii_letters) * draw.randrange(9) for _ in range(20)]
+        listed = [{"token": text, "logprob": -0.1, "bytes": list(text.encode())}]
+        listed += [
+            {"token": f" {other}", "logprob": -5.0 - 9 * draw.random(), "bytes": list(f" {other}".encode())}
+            for other in others[1:]
+        ]
+        return {"token": text, "logprob": -0.1, "bytes": list(text.encode()), "top_logprobs": listed}
+
+    words = [f" {draw.choice(ascii_letters)}{draw.randrange(10**4)}" for _ in range(250)]
+    choice = {"message": {"content": "".join(words)}, "finish_reason": "stop"}
+    body = dumps({"choices": [choice | {"logprobs": {"content": [entry(word) for word in words]}}]})
+    assert len(body) > 400_000
+    reply = read_reply(body, {})
+    assert [len(token.alternatives) for token in reply.tokens] == [20] * 32
+    key = key_of("x")
+    store.put([(key, ASKED, reply)])
+    assert store.find([key]) == {key.digest: reply}
+    with closing(sqlite3.connect(path)) as opened:
+        assert opened.execute("SELECT length(body) FROM replies").fetchone()[0] < 14_000
+
+
+def test_a_reply_from_before_tokens_were_kept_is_read():
+    assert _unpack(b'["It is A.","","","stop","m-1","fp","text",100,64,20,5]') == Reply(
+        "It is A.", finish_reason="stop", model="m-1", fingerprint="fp", usage=Usage(100, 64, 20, 5)
+    )
 
 
 @pytest.mark.parametrize(

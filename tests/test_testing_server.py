@@ -449,6 +449,9 @@ OPENAI = {
     "400-max-tokens": (400, "param", "max_tokens"),
     "400-temperature": (400, "param", "temperature"),
     "400-param:seed": (400, "param", "seed"),
+    "400-logprobs": (400, "param", "logprobs"),
+    "400-top-logprobs:5": (400, "param", "top_logprobs"),
+    "403-logprobs": (403, "type", "invalid_request_error"),
     "error200": (200, "code", 502),
 }
 
@@ -457,7 +460,8 @@ OPENAI = {
 def test_an_error_is_worded_as_endpoints_word_it(server: Server, fault: str):
     server.faults(fault)
     status, field, value = OPENAI[fault]
-    refused = ask(server, body_of(response_format=SCHEMA, max_tokens=5, temperature=0, seed=1))
+    asked = {"response_format": SCHEMA, "max_tokens": 5, "temperature": 0, "seed": 1}
+    refused = ask(server, body_of(**asked, logprobs=True, top_logprobs=20))
     assert refused.status == status
     assert refused.headers["Content-Type"].startswith("application/json")
     assert refused.json["error"][field] == value
@@ -474,6 +478,9 @@ def test_an_error_is_worded_as_endpoints_word_it(server: Server, fault: str):
         ("400-temperature", {"temperature": 1}),
         ("400-temperature", {}),
         ("400-param:seed", {"temperature": 0}),
+        ("400-logprobs", {"logprobs": False}),
+        ("403-logprobs", {}),
+        ("400-top-logprobs:5", {"logprobs": True, "top_logprobs": 5}),
     ],
 )
 def test_a_parameter_that_was_not_sent_is_not_refused(server: Server, fault: str, fields: dict[str, object]):
@@ -960,9 +967,9 @@ def test_conditions_that_are_not_named_stay_as_they_are():
 
 def test_every_kind_of_fault_does_something(server: Server):
     values = {"400-param": "seed", "redirect": "http://h", "latency": "0", "jitter": "0", "stall": "0", "huge": "0"}
-    values |= {"many-headers": "1", "long-header": "1"}
+    values |= {"many-headers": "1", "long-header": "1", "400-top-logprobs": "5"}
     plain = {"latency", "jitter", "stall", "huge", "trickle"}
-    body = body_of(response_format=SCHEMA, max_tokens=5, temperature=0, seed=1)
+    body = body_of(response_format=SCHEMA, max_tokens=5, temperature=0, seed=1, logprobs=True, top_logprobs=20)
     for kind in set(KINDS) - {"400-adaptive", "400-budget"}:  # of the Messages API, see test_messages.py
         server.faults(f"{kind}:1:{values.get(kind, '')}".rstrip(":"))
         server.reset()

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from aifeedback.errors import AifeedbackError, SettingsError
-from aifeedback.testing.answers import WINNERS, Answering, either, judged, scripted
+from aifeedback.testing.answers import WINNERS, Answering, either, judged, scripted, with_odds
 from aifeedback.testing.faults import KINDS, Conditions, conditions_from
+from aifeedback.testing.logprobs import parse_odds
 from aifeedback.testing.replay import replay_answers
 from aifeedback.testing.tally import Tally
 
@@ -53,11 +54,12 @@ def _answering(options: argparse.Namespace) -> Answering:
         answerings.append(scripted(options.script))
     if options.answer or not answerings:
         answerings.append(judged(options.answer or "fair"))
-    return either(answerings)
+    answering = either(answerings)
+    return with_odds(answering, parse_odds(options.logprobs, options.spanning)) if options.logprobs else answering
 
 
 def _parser() -> argparse.ArgumentParser:
-    kinds = "\n".join(f"  {kind:18}{what}" for kind, what in KINDS.items())
+    kinds = "\n".join(f"  {kind:20}{what}" for kind, what in KINDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m aifeedback.testing",
         description="An OpenAI-compatible chat completions server that needs no model and fails as it is told.",
@@ -73,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--replay", type=Path, help="recorded replies: JSON lines with id, order, raw_output; needs --pairs")
     add("--pairs", type=Path, help="the pairs that --replay speaks of")
     add("--strategy", default="", help="which of the recorded strategies to replay")
+    add("--logprobs", default="", metavar="A:0.6,B:0.4", help="the verdict token's distribution, for who asks for it")
+    add("--spanning", choices=("before", "after", "both"), default="", help="that token holds the quote beside it too")
     add("--models", nargs="+", default=["test-critic"], help="what GET /models lists")
     add("--keep", type=int, default=1000, help="how many requests GET /_requests remembers")
     add("--fault", dest="faults", action="append", default=[], metavar="KIND[:RATE[:VALUE]]", help="repeatable")

@@ -13,6 +13,7 @@ from aifeedback.errors import InputError
 from aifeedback.records import Place
 from aifeedback.testing.asked import Asked, write_verdict
 from aifeedback.testing.faults import Fault
+from aifeedback.testing.logprobs import Odds, legacy, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Answer:
     """What is said to one question, and for which `place` where that is known.
 
     `blind`: the two responses were not found in the prompt, so the verdict comes from a hash of the whole question.
+    `logprobs`: the tokens to list where log probabilities are asked for; where there are none, the content's own with
+    these `odds`. `logprobs_as` names the fault in how they are listed.
     """
 
     content: str | None
@@ -28,6 +31,9 @@ class Answer:
     blind: bool = False
     reasoning_content: str | None = None
     refusal: str | None = None
+    odds: Odds | None = None
+    logprobs: tuple[dict[str, object], ...] = ()
+    logprobs_as: str = ""
 
 
 Answering = Callable[[Asked], Answer | None]
@@ -75,7 +81,7 @@ def judged(winner: str) -> Answering:
 
 
 def scripted(path: Path) -> Answering:
-    """Answers from JSON lines with `match` (part of the last user message), `content` and, maybe, `finish_reason`.
+    """Answers from JSON lines with `match` (part of the last user message), `content`, maybe `finish_reason` and `logprobs`.
 
     The first line that matches counts. Raises InputError for a line that is none.
     """
@@ -95,9 +101,25 @@ def _scripted_line(line: bytes, path: Path, number: int) -> tuple[str, Answer]:
         row = None
     if isinstance(row, dict):
         match, content, finish_reason = row.get("match"), row.get("content"), row.get("finish_reason", "stop")
-        if isinstance(match, str) and isinstance(content, str) and isinstance(finish_reason, str):
-            return match, Answer(content, finish_reason)
+        listed = row.get("logprobs", [])
+        if (
+            isinstance(match, str)
+            and isinstance(content, str)
+            and isinstance(finish_reason, str)
+            and isinstance(listed, list)
+        ):
+            return match, Answer(content, finish_reason, logprobs=tuple(listed))
     raise InputError('no line of a script. Write {"match": "…", "content": "…"}.', file=str(path), line=number)
+
+
+def with_odds(answering: Answering, odds: Odds) -> Answering:
+    """The same answers, with log probabilities for who asks for them."""
+
+    def answering_with_odds(asked: Asked) -> Answer | None:
+        answer = answering(asked)
+        return None if answer is None else replace(answer, odds=odds)
+
+    return answering_with_odds
 
 
 def either(answerings: Sequence[Answering]) -> Answering:
@@ -119,10 +141,14 @@ def shaped(asked: Asked, answer: Answer, struck: Sequence[Fault]) -> tuple[Answe
 
 def completion(asked: Asked, answer: Answer) -> dict[str, object]:
     """The chat completion that holds an answer."""
-    message = {"role": "assistant", "content": answer.content, "refusal": answer.refusal}
+    message: dict[str, object] = {"role": "assistant", "content": answer.content, "refusal": answer.refusal}
     if answer.reasoning_content is not None:
         message["reasoning_content"] = answer.reasoning_content
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+    listed = _listed(asked, answer)
+    if listed:
+        held = message if answer.logprobs_as == "logprobs-elsewhere" else choice
+        held["logprobs"] = legacy(listed) if answer.logprobs_as == "legacy-logprobs" else {"content": listed}
     written = len(answer.content or "") + len(answer.reasoning_content or "")
     spent = {"prompt_tokens": asked.characters // 4, "completion_tokens": written // 4}
     return {
@@ -134,6 +160,17 @@ def completion(asked: Asked, answer: Answer) -> dict[str, object]:
         "choices": [choice],
         "usage": {**spent, "total_tokens": sum(spent.values())},
     }
+
+
+def _listed(asked: Asked, answer: Answer) -> list[dict[str, object]]:
+    """The tokens with their log probabilities; none where they were not asked for, or are dropped."""
+    if asked.body.get("logprobs") is not True or answer.logprobs_as == "no-logprobs":
+        return []
+    if answer.logprobs or answer.odds is None:
+        return list(answer.logprobs)
+    count = asked.body.get("top_logprobs")
+    said = answer.content or answer.reasoning_content or ""
+    return tokens(said, answer.odds, count if isinstance(count, int) else 0)
 
 
 def _cut(answer: Answer, finish_reason: str) -> Answer:
@@ -164,5 +201,9 @@ _SHAPES: dict[str, Callable[[Asked, Answer], Answer]] = {
     "refusal": lambda _asked, answer: replace(answer, content=None, refusal="I'm sorry, I can't help with that."),
     "ignore-schema": _ignoring_schema,
     "think": _thinking,
+    **{
+        kind: lambda _asked, answer, kind=kind: replace(answer, logprobs_as=kind)  # type: ignore[misc]
+        for kind in ("no-logprobs", "legacy-logprobs", "logprobs-elsewhere")
+    },
     "reasoning-content": lambda _asked, answer: replace(answer, content=None, reasoning_content=answer.content),
 }

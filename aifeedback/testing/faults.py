@@ -26,6 +26,9 @@ KINDS = {
     "400-adaptive": "the Messages API refuses `thinking` of type `adaptive`, as models before Claude 4.6 do",
     "400-budget": "the Messages API refuses `thinking` of type `enabled`, as models since Claude 4.7 do",
     "400-param": "refuses the parameter that VALUE names",
+    "400-logprobs": "refuses `logprobs`",
+    "403-logprobs": "refuses `logprobs` as what this key may not ask for, as OpenAI does",
+    "400-top-logprobs": "refuses a `top_logprobs` above VALUE, and says so",
     "400-context": "`context_length_exceeded`",
     "400-filter": "`content_filter`: the prompt itself is refused, as Azure does",
     "redirect": "307 to VALUE",
@@ -41,6 +44,9 @@ KINDS = {
     "ignore-schema": "answers in prose with a tag, whatever form was asked for",
     "think": "a `<think>` block with the opposite verdict precedes the content",
     "reasoning-content": "content is null, the answer stands in `reasoning_content`",
+    "no-logprobs": "takes `logprobs`, and gives none",
+    "legacy-logprobs": "log probabilities as the completions API lists them",
+    "logprobs-elsewhere": "log probabilities stand in the message, not beside it",
     "reset-before": "the connection is reset before any answer",
     "reset-inside": "half a body, then a reset",
     "reset-after": "the whole answer, then a reset of the connection",
@@ -73,14 +79,16 @@ KINDS = {
 """Each kind of fault and what it does."""
 
 VALUES = {
-    "429": "1", "400-param": None, "redirect": None,
+    "429": "1", "400-param": None, "400-top-logprobs": None, "redirect": None,
     "trickle": "1", "stall": "600", "huge": "100", "latency": None, "jitter": None,
     "content-type": "text/plain", "many-headers": "100", "long-header": "1000",
 }  # fmt: skip
 """The kinds that take a value, and what it is where none is given; None: it must be given."""
 
-_NUMBERS = frozenset({"trickle", "stall", "huge", "latency", "jitter", "many-headers", "long-header"})
-_STANDING = frozenset({"latency", "jitter", "redirect", "400-param"})
+_NUMBERS = frozenset(
+    {"400-top-logprobs", "trickle", "stall", "huge", "latency", "jitter", "many-headers", "long-header"}
+)
+_STANDING = frozenset({"latency", "jitter", "redirect", "400-param", "400-top-logprobs"})
 """Kinds whose rate may be left out in front of the value: `latency:0.2` is `latency:1:0.2`."""
 
 

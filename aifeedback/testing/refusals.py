@@ -98,6 +98,20 @@ def _no_temperature(_fault: Fault, body: Mapping[str, object]) -> Refusal | None
     return error(400, message, param="temperature", code="unsupported_value")
 
 
+def _not_allowed(_fault: Fault, body: Mapping[str, object]) -> Refusal | None:
+    if not body.get("logprobs"):
+        return None
+    return error(403, "You are not allowed to request logprobs from this model")
+
+
+def _fewer_logprobs(fault: Fault, body: Mapping[str, object]) -> Refusal | None:
+    asked, most = body.get("top_logprobs"), int(fault.number)
+    if not isinstance(asked, int) or asked <= most:
+        return None
+    message = f"Invalid value for 'top_logprobs': must be less than or equal to {most}."
+    return error(400, message, param="top_logprobs", code="invalid_value")
+
+
 _PLAIN = {
     "500": _page(500),
     "502": _page(502),
@@ -137,6 +151,9 @@ _MADE: dict[str, Callable[[Fault, Mapping[str, object]], Refusal | None]] = {
     "redirect": _redirected,
     "400-schema": _no_schema,
     "400-format": lambda _fault, body: _no_parameter("response_format", body),
+    "400-logprobs": lambda _fault, body: _no_parameter("logprobs", body),
+    "403-logprobs": _not_allowed,
+    "400-top-logprobs": _fewer_logprobs,
     "400-param": lambda fault, body: _no_parameter(fault.value, body),
     "400-max-tokens": _no_max_tokens,
     "400-temperature": _no_temperature,

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from aifeedback.errors import SettingsError
+from aifeedback.testing.logprobs import Spanning
 
 _ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 30
@@ -43,6 +44,8 @@ class Options(Change, total=False):
     replay: str | Path
     pairs: str | Path
     strategy: str
+    logprobs: str
+    spanning: Spanning
     models: Sequence[str]
     keep: int
     port: int

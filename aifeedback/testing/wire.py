@@ -177,6 +177,10 @@ def _events(payload: bytes) -> Iterator[bytes]:
     common = {**completion, "object": "chat.completion.chunk", "usage": None}
     for delta in ({"role": "assistant", "content": ""}, *deltas):
         yield _event({**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    listed = (choice["logprobs"] or {}).get("content", [])
+    for at in range(0, len(listed), 8):
+        told = {"index": 0, "delta": {}, "finish_reason": None, "logprobs": {"content": listed[at : at + 8]}}
+        yield _event({**common, "choices": [told]})
     yield b": a comment, as gateways send to keep a connection open\n\n"
     yield _event({**common, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
     yield _event({**common, "choices": [], "usage": completion["usage"]})
