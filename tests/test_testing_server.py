@@ -478,7 +478,7 @@ def test_an_error_is_worded_as_endpoints_word_it(server: Server, fault: str):
         ("400-temperature", {"temperature": 1}),
         ("400-temperature", {}),
         ("400-param:seed", {"temperature": 0}),
-        ("400-logprobs", {"logprobs": False}),
+        ("400-logprobs", {"temperature": 0}),
         ("403-logprobs", {}),
         ("400-top-logprobs:5", {"logprobs": True, "top_logprobs": 5}),
     ],
@@ -918,6 +918,8 @@ def test_a_rate_of_zero_never_strikes():
         ("redirect:http://h:1/p", Fault("redirect", 1.0, "http://h:1/p")),
         ("redirect:0.5:http://h:1/p", Fault("redirect", 0.5, "http://h:1/p")),
         ("400-param:logprobs", Fault("400-param", 1.0, "logprobs")),
+        ("400-top-logprobs:5", Fault("400-top-logprobs", 1.0, "5")),
+        ("400-top-logprobs:0.5:8", Fault("400-top-logprobs", 0.5, "8")),
     ],
 )
 def test_a_fault_is_written_as_kind_rate_and_value(text: str, fault: Fault):

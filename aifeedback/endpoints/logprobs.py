@@ -27,7 +27,9 @@ def tokens_of(data: Mapping[str, object], choice: Mapping[str, object], said: st
     White space around what was said belongs to no token.
     """
     given = choice.get("logprobs") or part_of(choice, "message").get("logprobs") or data.get("logprobs")
-    entries = _entries(given) if given else []
+    if not given:
+        return ()
+    entries = _entries(given)
     spelled = [_bytes(entry) for entry in entries]
     core = said.strip()
     wanted = core.encode("utf-8", "surrogatepass")
