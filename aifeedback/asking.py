@@ -19,6 +19,7 @@ Settle = Callable[[Reply | GiveUp], None]
 """Hears what became of a question: the reply, complete or not, or why there is none."""
 
 _COMMIT_AT = 500
+_MOST_FRESH = 1000
 
 
 @dataclass(slots=True)
@@ -64,6 +65,9 @@ class Asking:
         # to the third while somebody looks for it.
         self._looking = asyncio.Lock()
         self._committing: asyncio.Future[None] | None = None
+        # Replies with their log probabilities are large: where the store is slower than the critics, they wait for it.
+        self._room = asyncio.Event()
+        self._room.set()
         self._workers: list[asyncio.Task[None]] = []
         for lane in lanes:
             lane.begin(settings, self.spending)
@@ -137,6 +141,7 @@ class Asking:
         if not self._fresh:
             return
         entries, self._fresh = self._fresh, []
+        self._room.set()
         self._committing = asyncio.ensure_future(asyncio.to_thread(self._put, entries))
         await self._committed()
         async with self._looking:
@@ -165,6 +170,8 @@ class Asking:
         queue = self._queues[lane]
         while True:
             flight = await queue.get()
+            if not self._room.is_set():
+                await self._room.wait()
             outcome = await self._outcome(flight)
             del self._flights[flight.key.digest]
             if isinstance(outcome, Reply):
@@ -194,6 +201,8 @@ class Asking:
         self._fresh.append((flight.key, flight.lane.asked, reply))
         if len(self._fresh) >= _COMMIT_AT:
             self.commit_due.set()
+        if len(self._fresh) >= _MOST_FRESH:
+            self._room.clear()
 
     def _stop(self, error: StopRun) -> None:
         if self.stopped is None:

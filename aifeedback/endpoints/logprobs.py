@@ -167,8 +167,10 @@ def _logprob(value: object) -> float | None:
 
 def _text(entry: Mapping[str, object]) -> str:
     """A token as text: by its bytes, where they are whole characters, since some servers name it by a number."""
-    try:
-        return _bytes(entry).decode()
-    except UnicodeDecodeError:
-        text = entry.get("token")
-        return scrub(text) if isinstance(text, str) else ""
+    given, text = entry.get("bytes"), entry.get("token")
+    if isinstance(given, list):
+        try:
+            return bytes(given).decode()
+        except (TypeError, ValueError):
+            pass
+    return scrub(text) if isinstance(text, str) else ""
