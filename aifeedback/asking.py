@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aifeedback.errors import GiveUp, StopRun
 from aifeedback.keys import Asked, Key
 from aifeedback.lane import Lane
+from aifeedback.noticed import Noticed
 from aifeedback.records import Question, Reply, Status
 from aifeedback.served import Served
 from aifeedback.settings import AskingSettings
@@ -50,6 +51,7 @@ class Asking:
         self.spending = Spending(settings.max_requests, settings.max_cost_usd)
         self.stopped: StopRun | None = None
         self.served = {lane: Served(lane.critic.name) for lane in lanes}
+        self.noticed = {lane: Noticed(lane.critic.name, lane.asked.parameters) for lane in lanes}
         self.commit_due = asyncio.Event()
         self._lanes = lanes
         self._queues: dict[Lane, asyncio.Queue[_Flight]] = {
@@ -107,7 +109,7 @@ class Asking:
                 reply = self._uncommitted.get(key.digest) or self._from_store(question, stored.get(key.digest), key)
                 if reply is not None:
                     self.spending.from_store += 1
-                    self.served[lane].add(reply)
+                    self._hear(lane, reply)
                     settle(reply)
                 else:
                     flight = self._flights[key.digest] = _Flight(lane, question, key, [settle])
@@ -194,8 +196,9 @@ class Asking:
 
     def _keep(self, flight: _Flight, reply: Reply) -> None:
         """Hand a complete reply to the next commit; any other is asked again by the next run."""
-        self.served[flight.lane].add(reply)
+        self._hear(flight.lane, reply)
         if not reply.complete:
+            self.noticed[flight.lane].broken_off(reply)
             return
         self._uncommitted[flight.key.digest] = reply
         self._fresh.append((flight.key, flight.lane.asked, reply))
@@ -203,6 +206,13 @@ class Asking:
             self.commit_due.set()
         if len(self._fresh) >= _MOST_FRESH:
             self._room.clear()
+
+    def _hear(self, lane: Lane, reply: Reply) -> None:
+        """Take note of a reply, from wherever it came."""
+        self.served[lane].add(reply)
+        noticed = self.noticed[lane]
+        if noticed.waits:
+            noticed.look(reply)
 
     def _stop(self, error: StopRun) -> None:
         if self.stopped is None:

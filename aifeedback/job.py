@@ -183,7 +183,8 @@ async def run_job(
         through = outcome.stopped is None and all(gate.passed for gate in gates)
         await outputs.end(summary, through=through)
         changed = [said for served in outcome.served if (said := served.remark())]
-        for remark in (*outcome.spending.remarks(), *changed, *outputs.panel.remarks()):
+        noticed = [said for each in outcome.noticed for said in each.remarks()]
+        for remark in (*outcome.spending.remarks(), *changed, *noticed, *outputs.panel.remarks()):
             note(remark)
         if remark := outputs.softness.remark(job.label_settings.soft):
             note(remark)

@@ -12,6 +12,7 @@ from aifeedback.asking import Asking, Settle
 from aifeedback.errors import GiveUp, SettingsError, StopRun, StoreError, TemplateError
 from aifeedback.keys import Asked
 from aifeedback.lane import Lane
+from aifeedback.noticed import Noticed
 from aifeedback.reading_ahead import read_ahead
 from aifeedback.reconcile import IDENTICAL, reconcile, unsettled, without_asking
 from aifeedback.records import Invalid, Label, Pair, Question, Reply, Status, Verdict, as_p_a
@@ -97,6 +98,7 @@ class Outcome:
     spending: Spending
     asked: Sequence[Asked]
     served: Sequence[Served]
+    noticed: Sequence[Noticed]
     heard: bool
     stopped: StopRun | None
 
@@ -180,6 +182,7 @@ class Labeling:
             asking.spending,
             [lane.asked for lane in self._lanes],
             list(asking.served.values()),
+            list(asking.noticed.values()),
             asking.heard,
             asking.stopped,
         )

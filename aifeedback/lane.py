@@ -46,6 +46,8 @@ class Lane:
         self._paused_until = 0.0
         # An endpoint sends more than one request for a question where it learns how to ask: it counts them itself.
         self._counts_itself = hasattr(critic, "before_request")
+        # What a critic that can be asked in several ways says of a reply: how to put its question once more.
+        self._anew: Callable[[Question, Reply], Question | None] | None = getattr(critic, "anew", None)
 
     def begin(self, settings: AskingSettings, spending: Spending) -> None:
         """Take part in a run that spends from `spending`."""
@@ -66,9 +68,31 @@ class Lane:
 
     async def answer(self, question: Question) -> Reply:
         """The critic's reply. Raises GiveUp where this question has none, StopRun where no question has any more."""
+        reply = await self._put(question, again=False)
+        if self._anew is not None and (further := self._anew(question, reply)) is not None:
+            return await self._better(further, reply)
+        return reply
+
+    async def _better(self, further: Question | None, reply: Reply) -> Reply:
+        """Put a question once more whose `reply` was cut off or can't be read, as long as its critic knows another way.
+
+        The last complete reply counts. Each is a request like any other, with its own slot and its own money.
+        """
+        while further is not None:
+            try:
+                latest = await self._put(further, again=True)
+            except GiveUp:
+                break
+            if latest.complete:
+                reply = latest
+            further = self._anew(further, latest) if self._anew else None
+        return reply
+
+    async def _put(self, question: Question, *, again: bool) -> Reply:
+        """One reply to a question, after as many attempts as it takes."""
         at, bill = await self._turn(question)
         try:
-            return await self._attempt(question, at, bill, again=False)
+            return await self._attempt(question, at, bill, again=again)
         except Hiccup as error:
             return await self._again(question, error)
 

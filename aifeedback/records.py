@@ -199,9 +199,8 @@ class Token:
 
 
 # What servers call it when a reply is not whole: cut off at a limit, held back by a filter, or broken.
-CUT_OFF_ENDINGS = frozenset(
-    {"length", "max_tokens", "max_output_tokens", "model_length", "max_length", "model_context_window_exceeded"}
-)
+CONTEXT_FULL = "model_context_window_exceeded"
+CUT_OFF_ENDINGS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length", CONTEXT_FULL})
 FILTERED_ENDINGS = frozenset(
     {
         "content_filter",

@@ -12,23 +12,34 @@ from aifeedback.endpoints.address import Address
 from aifeedback.endpoints.chat import ChatParameters
 from aifeedback.endpoints.dialects import DIALECTS
 from aifeedback.endpoints.dropping import Dropping
-from aifeedback.endpoints.features import Features, names_logprobs, without_limit
+from aifeedback.endpoints.features import (
+    RUNGS,
+    Features,
+    Footing,
+    about_one_answer,
+    about_parameters,
+    names_logprobs,
+    without_limit,
+    without_rung,
+)
 from aifeedback.endpoints.http import Http, HttpResponse
 from aifeedback.endpoints.limits import retry_after
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.prices import Most
-from aifeedback.records import Question, Reply, Status
+from aifeedback.records import CONTEXT_FULL, CUT_OFF_ENDINGS, Question, Reply, Status
+from aifeedback.verdicts.form import form_of
 
 _log = logging.getLogger(__name__)
+_MAY_TEACH = frozenset({400, 404, 422, 501})
 
 
 class EndpointCritic:
     """Asks one model at one address; learns on the way which parameters the endpoint takes.
 
     `before_request` is called before each request goes out and may raise BudgetSpent, `after_response` with the headers
-    of each response. With `must_bound` no request goes out without a limit on the length of its reply. `on_learnt` hears, once it got
-    an answer, how the endpoint is asked from now on and what it did.
+    of each response. With `must_bound` no request goes out without a limit on the length of its reply. `on_learnt` hears how
+    the endpoint is asked from now on and why, once it got an answer: it refused something, or did not do it.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class EndpointCritic:
         self._answered = False
         self._refused: list[str] = []
         self._dropping = Dropping()
+        self._footing = Footing()
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -82,6 +94,51 @@ class EndpointCritic:
         """
         return self._dialect.most(question, self.parameters, self._features)
 
+    def anew(self, question: Question, reply: Reply) -> Question | None:
+        """The question as it is worth putting once more after `reply`; None where that would change nothing.
+
+        After a reply that was cut off with twice the room, after one in which no verdict can be found by a fault of its
+        form one rung further down.
+        """
+        if reply.ending in CUT_OFF_ENDINGS:
+            return self._roomier(question) if reply.ending != CONTEXT_FULL else None
+        if reply.rung == "text" or question.format.kind != "json":
+            return None
+        form = form_of(reply, question.format)
+        further = self._further(question) if form == "unreadable" else None
+        if form != "none" and reply.rung == RUNGS[self._features.rung]:
+            self._stands(question, kept=form == "kept")
+        return further
+
+    def _roomier(self, question: Question) -> Question | None:
+        if question.room > 1:
+            return None
+        roomier = replace(question, room=2)
+        before, after = (
+            self._dialect.most_output(self._dialect.body(each, self.parameters, self._features))
+            for each in (question, roomier)
+        )
+        return roomier if after > before else None  # else it has no limit, or one of the user's own
+
+    def _further(self, question: Question) -> Question | None:
+        further = replace(question, down=question.down + 1)
+        before, after = (self._dialect.body(each, self.parameters, self._features) for each in (question, further))
+        return further if after != before else None
+
+    def _stands(self, question: Question, *, kept: bool) -> None:
+        """Count whether a reply kept to the form; the whole run asks one rung down where too many did not."""
+        footing = self._footing
+        if kept:
+            footing.kept += 1
+            return
+        footing.strayed += 1
+        if footing.gives_way and self._further(replace(question, down=0)) is not None:
+            rung = self._features.rung
+            self._features = replace(self._features, rung=rung + 1)
+            self._footing = Footing()
+            said = f"did not keep to {RUNGS[rung]} in {footing.strayed} of {footing.strayed + footing.kept} replies"
+            self._on_learnt(self._features, said)
+
     async def _ask(self, question: Question) -> Reply:
         features = self._features
         tried = {features}
@@ -100,10 +157,12 @@ class EndpointCritic:
                 if "top_logprobs" in fields and reply.complete:
                     self._heed(reply)
                 return reply
-            learnt = self._learn(features, fields, response)
+            learnt = self._learn(question, features, fields, response)
+            if learnt is not None and self._features != features and self._features not in tried:
+                learnt = self._features  # what others learnt meanwhile, so that nothing is refused twice
             if learnt in tried:  # it refuses the limit on the length under either name
                 learnt = without_limit(features)
-            if learnt is None or learnt in tried:
+            if learnt is None or learnt in tried or self._dialect.body(question, self.parameters, learnt) == fields:
                 raise self._error(response)
             features = learnt
             tried.add(features)
@@ -118,20 +177,37 @@ class EndpointCritic:
             response.body = response.body.replace(secret.encode(), b"***")
         return response
 
-    def _learn(self, features: Features, fields: Mapping[str, object], response: HttpResponse) -> Features | None:
+    def _learn(
+        self, question: Question, features: Features, fields: Mapping[str, object], response: HttpResponse
+    ) -> Features | None:
         """How to ask instead, where a 400 names something that we can leave out; the whole run asks so from then on."""
         about_logprobs = "logprobs" in fields and names_logprobs(response.body)
-        if response.status not in {400, 422} and not about_logprobs:
+        if response.status not in _MAY_TEACH and not about_logprobs:
             return None
         refusal = self._dialect.read_refusal(response.status, response.body)
+        if not about_logprobs and not about_parameters(response.status, refusal.message):
+            return None
         error = self._dialect.meaning(refusal)
-        ours_to_mend = response.status in {400, 422} and isinstance(error, GiveUp) and error.status is Status.FAILED
+        ours_to_mend = response.status in _MAY_TEACH and (
+            response.status not in {400, 422} or (isinstance(error, GiveUp) and error.status is Status.FAILED)
+        )
         if not ours_to_mend and not about_logprobs:
             return None  # it is about the content or the model: leaving a parameter out would not help
         ours = frozenset(fields) - frozenset(self.parameters.extra_body) - {"model", "messages"}
+        if any(message.role == "system" for message in question.messages):
+            ours |= {"system"}
         changed = self._dialect.adapt(features, sent=ours, parameter=refusal.parameter, message=refusal.message)
         if changed is None or (not ours_to_mend and changed.top_logprobs == features.top_logprobs):
             return None
+        if question.room > 1 and changed.max_tokens_name != features.max_tokens_name:
+            return None  # the name was taken before: it is the number that is too large
+        if changed.rung != features.rung:
+            if about_one_answer(refusal.code, refusal.message):
+                if features == self._features and not question.down:
+                    self._stands(question, kept=False)
+                return changed
+            if question.down:  # it takes the rung that it stands on
+                changed = without_rung(features, features.rung + question.down)
         if self._features == features:
             self._features = changed
             self._refused.append(self.address.redact(" ".join(refusal.message.split())[:200]))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aifeedback.endpoints import streams
-from aifeedback.endpoints.features import RUNGS, Features
+from aifeedback.endpoints.features import RUNGS, Features, rung_at
 from aifeedback.endpoints.features import adapt as adapt
 from aifeedback.endpoints.logprobs import tokens_of
 from aifeedback.endpoints.payload import count_of as _count
@@ -18,7 +18,7 @@ from aifeedback.endpoints.payload import text_of as _text
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.prices import Most, most_input
-from aifeedback.records import Question, Reply, Status, Usage, VerdictFormat
+from aifeedback.records import Message, Question, Reply, Status, Usage, VerdictFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,16 @@ class Refusal:
 
 def body(question: Question, parameters: ChatParameters, features: Features) -> dict[str, object]:
     """The request for `question`; what the user put into `extra_body` wins over what we would send."""
+    messages = question.messages if "system" not in features.dropped else _without_system(question.messages)
     fields: dict[str, object] = {
         "model": parameters.model,
-        "messages": [{"role": message.role, "content": message.content} for message in question.messages],
+        "messages": [{"role": message.role, "content": message.content} for message in messages],
         "temperature": parameters.temperature,
         features.max_tokens_name: parameters.max_tokens * question.room,
     }
     if parameters.reasoning_effort:
         fields["reasoning_effort"] = parameters.reasoning_effort
-    response_format = _response_format(question.format, RUNGS[min(features.rung + question.down, len(RUNGS) - 1)])
+    response_format = _response_format(question.format, rung_at(features, question.down))
     if response_format:
         fields["response_format"] = response_format
     # Whether they are read is decided later: a reply that was kept then serves every way of reading it.
@@ -68,6 +69,19 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
 
 _SOFT_KINDS = frozenset({"json", "letter", "tags"})
 """The verdicts that are one token or few, so that its probabilities are those of the answers."""
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same, with what the system would say in front of what the user says first."""
+    told = [message.content for message in messages if message.role == "system" and message.content]
+    turns = [message for message in messages if message.role != "system"]
+    if not told:
+        return turns
+    at = next((at for at, turn in enumerate(turns) if turn.role == "user"), None)
+    if at is None:
+        return [Message("user", "\n\n".join(told)), *turns]
+    turns[at] = Message("user", "\n\n".join([*told, turns[at].content]))
+    return turns
 
 
 def most(question: Question, parameters: ChatParameters, features: Features) -> Most:

@@ -10,19 +10,34 @@ RUNGS = ("json_schema", "json_object", "text")
 MOST_LOGPROBS = 20
 _FEWER_LOGPROBS = 5
 _OPTIONAL = ("temperature", "reasoning_effort")
+_DISPENSABLE = ("logprobs", "response_format", "reasoning_effort", "temperature")
+"""What is left out, the first one first, where a router finds nobody who takes all that was sent, and names nothing."""
+_ENOUGH_STRAYS = 3
 _ALIASES = {
     "response_format": r"response[_ ]format|response_schema|json[_ ]schema|json_object|structured[_ ]outputs?|json[_ ]mode"
-    r"|guided\w*|failed to generate json",
-    "reasoning_effort": r"reasoning_?effort|reasoning\.effort",
+    r"|guided\w*|failed to (?:generate|validate) json|structured generation|(?:json )?grammar|xgrammar",
+    "reasoning_effort": r"reasoning[_ ]?effort|reasoning\.effort|(?:not support|without) thinking|thinking[_ ]?(?:budget|level|config|mode)|budget \d+ is invalid",
 }
 """What servers call a parameter in their own words, in lower case."""
+_NO_ROUTE = re.compile(
+    r"no endpoints found that (?:support|can handle)|no (?:allowed )?providers.{0,40}support", re.IGNORECASE
+)
+_ONE_ANSWER = re.compile(r"json_validate_failed|failed_generation|failed to (?:generate|validate) json", re.IGNORECASE)
+_NO_SYSTEM = re.compile(
+    r"(?:system|developer)[\"'` ]{0,3}(?:role|message|prompt|instruction)s?\b.{0,40}(?:n.t|not|un)[ -]?(?:be )?(?:supported|allowed|enabled|permitted|accepted)"
+    r"|\brole\b.{0,60}(?:not support|unsupported|unexpected|invalid|unknown).{0,20}[\"'`]?system"
+    r"|(?:not support|unsupported|unexpected|invalid|unknown).{0,30}(?:system[\"'`]? role|role.{0,20}system)"
+    r"|roles must alternate|only user.{0,40}roles? (?:is|are) (?:supported|allowed)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """How this endpoint wants to be asked. `rung` indexes RUNGS; `dropped` names parameters that it refuses.
+    """How this endpoint wants to be asked. `rung` indexes RUNGS; `dropped` names what it refuses.
 
-    `top_logprobs`: how many alternatives to each token are asked for; 0: it gives no log probabilities.
+    That may be a parameter, a rung further down, or `system`: messages of that role. `top_logprobs`: how many
+    alternatives to each token are asked for; 0: it gives no log probabilities.
     """
 
     rung: int = 0
@@ -33,6 +48,40 @@ class Features:
     def as_dict(self) -> dict[str, object]:
         """As JSON values, for the store."""
         return asdict(self)
+
+
+@dataclass(slots=True)
+class Footing:
+    """How replies keep to the form that is asked for at the rung on which an endpoint stands."""
+
+    kept: int = 0
+    strayed: int = 0
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it is worth asking one rung down from now on."""
+        return self.strayed >= _ENOUGH_STRAYS and self.strayed > self.kept
+
+
+def rung_at(features: Features, down: int = 0) -> str:
+    """The rung on which a question is asked that stands so many further down."""
+    rung = RUNGS[min(features.rung + down, len(RUNGS) - 1)]
+    return RUNGS[-1] if rung in features.dropped else rung
+
+
+def without_rung(features: Features, rung: int) -> Features:
+    """For an endpoint that takes the rung it stands on, and refuses that one below it."""
+    return replace(features, dropped=(*features.dropped, RUNGS[min(rung, len(RUNGS) - 1)]))
+
+
+def about_parameters(status: int, message: str) -> bool:
+    """Whether an error may be about what a request carries: OpenRouter says with a 404 that no provider takes it."""
+    return status in {400, 422, 501} or (status == 404 and _NO_ROUTE.search(message) is not None)
+
+
+def about_one_answer(code: str, message: str) -> bool:
+    """Whether an error says that the model failed to keep to the form this once, as Groq's 400 does."""
+    return _ONE_ANSWER.search(f"{code} {message}") is not None
 
 
 def remembered(facts: Mapping[str, object]) -> Features:
@@ -55,7 +104,11 @@ def adapt(features: Features, *, sent: frozenset[str], parameter: str, message: 
     `sent`: the parameters in the refused body. `parameter`: the one that the error names, if it does so by field.
     No list of model names can keep up with what each accepts: the error's own words decide.
     """
-    named = _named(sent, parameter, message)
+    if "system" in sent and _NO_SYSTEM.search(f"{parameter} {message}"):
+        return replace(features, dropped=(*features.dropped, "system"))
+    named = _named(sent - {"system"}, parameter, message)
+    if not named and _NO_ROUTE.search(message):
+        named = next((name for name in _DISPENSABLE if name in sent), "")
     if named in {"max_tokens", "max_completion_tokens"}:
         other = "max_completion_tokens" if named == "max_tokens" else "max_tokens"
         # A number that is too large is refused under either name.

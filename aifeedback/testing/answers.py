@@ -12,7 +12,7 @@ import orjson
 from aifeedback.errors import InputError
 from aifeedback.records import Place
 from aifeedback.testing.asked import Asked, write_verdict
-from aifeedback.testing.faults import Fault
+from aifeedback.testing.faults import SCOPED, Fault
 from aifeedback.testing.logprobs import Odds, legacy, tokens
 
 
@@ -34,6 +34,7 @@ class Answer:
     odds: Odds | None = None
     logprobs: tuple[dict[str, object], ...] = ()
     logprobs_as: str = ""
+    in_parts: bool = False
 
 
 Answering = Callable[[Asked], Answer | None]
@@ -133,15 +134,28 @@ def either(answerings: Sequence[Answering]) -> Answering:
 
 def shaped(asked: Asked, answer: Answer, struck: Sequence[Fault]) -> tuple[Answer, list[str]]:
     """The answer as the faults have made it, and the kinds of those that made a difference."""
-    applied = [fault.kind for fault in struck if fault.kind in _SHAPES]
-    for kind in applied:
-        answer = _SHAPES[kind](asked, answer)
-    return answer, applied
+    applied = [fault for fault in struck if fault.kind in _SHAPES and _meant(fault, asked)]
+    for fault in applied:
+        shape = _SHAPES[fault.kind]
+        answer = shape(asked, answer)
+    return answer, [fault.kind for fault in applied]
+
+
+def _meant(fault: Fault, asked: Asked) -> bool:
+    """Whether a fault is about a request of this form and length."""
+    if fault.kind == "long":
+        limits = [asked.body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        return any(isinstance(limit, int) and limit < fault.number for limit in limits)
+    if fault.kind not in SCOPED or not fault.value:
+        return True
+    wanted = asked.body.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") == fault.value
 
 
 def completion(asked: Asked, answer: Answer) -> dict[str, object]:
     """The chat completion that holds an answer."""
-    message: dict[str, object] = {"role": "assistant", "content": answer.content, "refusal": answer.refusal}
+    said = [{"type": "text", "text": answer.content}] if answer.in_parts else answer.content
+    message: dict[str, object] = {"role": "assistant", "content": said, "refusal": answer.refusal}
     if answer.reasoning_content is not None:
         message["reasoning_content"] = answer.reasoning_content
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
@@ -151,6 +165,7 @@ def completion(asked: Asked, answer: Answer) -> dict[str, object]:
         held["logprobs"] = legacy(listed) if answer.logprobs_as == "legacy-logprobs" else {"content": listed}
     written = len(answer.content or "") + len(answer.reasoning_content or "")
     spent = {"prompt_tokens": asked.characters // 4, "completion_tokens": written // 4}
+    thought = len(answer.reasoning_content or "") // 4 if answer.content else 0
     return {
         "id": f"chatcmpl-{asked.question}",
         "object": "chat.completion",
@@ -158,7 +173,11 @@ def completion(asked: Asked, answer: Answer) -> dict[str, object]:
         "model": asked.body.get("model", ""),
         "system_fingerprint": "fp_testing",
         "choices": [choice],
-        "usage": {**spent, "total_tokens": sum(spent.values())},
+        "usage": {
+            **spent,
+            "total_tokens": sum(spent.values()),
+            **({"completion_tokens_details": {"reasoning_tokens": thought}} if thought else {}),
+        },
     }
 
 
@@ -184,6 +203,17 @@ def _ignoring_schema(asked: Asked, answer: Answer) -> Answer:
     return replace(answer, content=f"{_REASONS[answer.place]} My verdict: [[{_LETTERS[answer.place]}]]")
 
 
+def _embedded(asked: Asked, answer: Answer) -> Answer:
+    if not (asked.body.get("response_format") or asked.schema):
+        return answer
+    return replace(answer, content=f"Here is what I think of them.\n\n{answer.content}\n\nI hope that helps!")
+
+
+def _reasoned(asked: Asked, answer: Answer) -> Answer:
+    other = "Hard to say." if answer.place is None else write_verdict(asked, _OTHER[answer.place], "At first sight.")
+    return replace(answer, reasoning_content=f"{other}\nBut no, let me think again.")
+
+
 def _thinking(asked: Asked, answer: Answer) -> Answer:
     if answer.place is None:
         doubt = "Hard to say."
@@ -199,7 +229,11 @@ _SHAPES: dict[str, Callable[[Asked, Answer], Answer]] = {
     "length": lambda _asked, answer: _cut(answer, "length"),
     "filter": lambda _asked, answer: _cut(answer, "content_filter"),
     "refusal": lambda _asked, answer: replace(answer, content=None, refusal="I'm sorry, I can't help with that."),
+    "long": lambda _asked, answer: _cut(answer, "length"),
     "ignore-schema": _ignoring_schema,
+    "embedded": _embedded,
+    "parts": lambda _asked, answer: replace(answer, in_parts=True),
+    "reasoned": _reasoned,
     "think": _thinking,
     **{
         kind: lambda _asked, answer, kind=kind: replace(answer, logprobs_as=kind)  # type: ignore[misc]

@@ -20,7 +20,10 @@ KINDS = {
     "quota": "429 `insufficient_quota`: the account is empty",
     "400": "a bad request, without a word on what is bad about it",
     "400-schema": "refuses a `response_format` of type `json_schema`",
+    "400-object": "refuses a `response_format` of type `json_object`",
     "400-format": "refuses any `response_format`",
+    "400-failed": "the model did not keep to the `response_format`, as Groq says with a 400",
+    "400-system": "refuses messages of role `system`",
     "400-max-tokens": "refuses `max_tokens`, wants `max_completion_tokens`",
     "400-temperature": "refuses any `temperature` but 1",
     "400-adaptive": "the Messages API refuses `thinking` of type `adaptive`, as models before Claude 4.6 do",
@@ -36,14 +39,18 @@ KINDS = {
     "html200": "200 with an HTML page",
     "bad-json": "200 whose JSON breaks off",
     "empty-body": "200 with no body at all",
-    "empty": "content is the empty string",
+    "empty": "content is the empty string; with a VALUE only where a `response_format` of that type was sent",
     "null-content": "content is null",
     "length": "content cut in half, `finish_reason` is `length`",
     "filter": "content cut off, `finish_reason` is `content_filter`",
     "refusal": "content is null, `refusal` says why",
-    "ignore-schema": "answers in prose with a tag, whatever form was asked for",
+    "long": "the answer takes VALUE tokens: cut in half, `finish_reason` is `length`, where the limit is lower",
+    "ignore-schema": "answers in prose with a tag, whatever form was asked for; VALUE as for `empty`",
+    "embedded": "prose around the answer although a `response_format` was sent; VALUE as for `empty`",
+    "parts": "content is a list of parts",
     "think": "a `<think>` block with the opposite verdict precedes the content",
-    "reasoning-content": "content is null, the answer stands in `reasoning_content`",
+    "reasoning-content": "content is null, the answer stands in `reasoning_content`; VALUE as for `empty`",
+    "reasoned": "`reasoning_content` holds thinking beside the answer, and `reasoning_tokens` are counted",
     "no-logprobs": "takes `logprobs`, and gives none",
     "legacy-logprobs": "log probabilities as the completions API lists them",
     "logprobs-elsewhere": "log probabilities stand in the message, not beside it",
@@ -82,13 +89,17 @@ VALUES = {
     "429": "1", "400-param": None, "400-top-logprobs": None, "redirect": None,
     "trickle": "1", "stall": "600", "huge": "100", "latency": None, "jitter": None,
     "content-type": "text/plain", "many-headers": "100", "long-header": "1000",
+    "long": None, "empty": "", "ignore-schema": "", "embedded": "", "reasoning-content": "",
 }  # fmt: skip
-"""The kinds that take a value, and what it is where none is given; None: it must be given."""
+"""The kinds that take a value, and what it is where none is given; None: it must be given, "": it may be left out."""
 
 _NUMBERS = frozenset(
-    {"400-top-logprobs", "trickle", "stall", "huge", "latency", "jitter", "many-headers", "long-header"}
+    {"400-top-logprobs", "long", "trickle", "stall", "huge", "latency", "jitter", "many-headers", "long-header"}
 )
-_STANDING = frozenset({"latency", "jitter", "redirect", "400-param", "400-top-logprobs"})
+_STANDING = frozenset({"latency", "jitter", "redirect", "400-param", "400-top-logprobs", "long"})
+FORMS = frozenset({"json_schema", "json_object"})
+SCOPED = frozenset({"empty", "ignore-schema", "embedded", "reasoning-content"})
+"""Kinds that may strike only answers to requests with a `response_format` of the type that the value names."""
 """Kinds whose rate may be left out in front of the value: `latency:0.2` is `latency:1:0.2`."""
 
 
@@ -126,7 +137,11 @@ def _checked_value(text: str, kind: str, value: str) -> str:
             raise SettingsError(f"--fault {text}: {kind} takes no value. Write {kind}:RATE.")
         return ""
     value = value or VALUES[kind] or ""
-    if not value:
+    if kind in SCOPED and value not in {"", *FORMS}:
+        raise SettingsError(
+            f"--fault {text}: {value!r} is none of {', '.join(sorted(FORMS))}. Write {kind}:RATE:json_schema."
+        )
+    if not value and VALUES[kind] is None:
         raise SettingsError(f"--fault {text}: {kind} needs a value. Write {kind}:RATE:VALUE.")
     number = _number(value)
     if kind in _NUMBERS and (number is None or number < 0):

@@ -71,6 +71,26 @@ def _no_schema(_fault: Fault, body: Mapping[str, object]) -> Refusal | None:
     return error(400, message, param="response_format")
 
 
+def _no_object(_fault: Fault, body: Mapping[str, object]) -> Refusal | None:
+    asked = body.get("response_format")
+    if not isinstance(asked, dict) or asked.get("type") != "json_object":
+        return None
+    return error(400, "response_format: 'json_object' is not supported here.", param="response_format.type")
+
+
+def _failed(_fault: Fault, body: Mapping[str, object]) -> Refusal | None:
+    if body.get("response_format") is None:
+        return None
+    message = "Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details."
+    return error(400, message, code="json_validate_failed")
+
+
+def _no_system(_fault: Fault, body: Mapping[str, object]) -> Refusal | None:
+    turns = body.get("messages")
+    told = isinstance(turns, list) and any(isinstance(turn, dict) and turn.get("role") == "system" for turn in turns)
+    return error(400, "System role not supported", kind="BadRequestError") if told else None
+
+
 def _no_parameter(name: str, body: Mapping[str, object]) -> Refusal | None:
     if body.get(name) is None:
         return None
@@ -150,6 +170,9 @@ _MADE: dict[str, Callable[[Fault, Mapping[str, object]], Refusal | None]] = {
     "429": _too_fast,
     "redirect": _redirected,
     "400-schema": _no_schema,
+    "400-object": _no_object,
+    "400-failed": _failed,
+    "400-system": _no_system,
     "400-format": lambda _fault, body: _no_parameter("response_format", body),
     "400-logprobs": lambda _fault, body: _no_parameter("logprobs", body),
     "403-logprobs": _not_allowed,
