@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,7 @@ from aifeedback.endpoints.features import (
     about_one_answer,
     about_parameters,
     names_logprobs,
+    rung_at,
     without_limit,
     without_rung,
 )
@@ -32,6 +33,15 @@ from aifeedback.verdicts.form import form_of
 
 _log = logging.getLogger(__name__)
 _MAY_TEACH = frozenset({400, 404, 422, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """How to ask after a refusal, and its words; `one_answer`: it says something about this one answer only."""
+
+    features: Features
+    said: str
+    one_answer: bool
 
 
 class EndpointCritic:
@@ -105,10 +115,12 @@ class EndpointCritic:
         if reply.rung == "text" or question.format.kind != "json":
             return None
         form = form_of(reply, question.format)
-        further = self._further(question) if form == "unreadable" else None
-        if form != "none" and reply.rung == RUNGS[self._features.rung]:
-            self._stands(question, kept=form == "kept")
-        return further
+        if form == "none":
+            return None
+        further = None if form == "kept" else self._dialect.further(question, reply, self.parameters, self._features)
+        if form == "kept" or further is not None:  # else the form is the user's own, and stays
+            self._stands(reply.rung, kept=form == "kept")
+        return further if form == "unreadable" else None
 
     def _roomier(self, question: Question) -> Question | None:
         if question.room > 1:
@@ -120,23 +132,18 @@ class EndpointCritic:
         )
         return roomier if after > before else None  # else it has no limit, or one of the user's own
 
-    def _further(self, question: Question) -> Question | None:
-        further = replace(question, down=question.down + 1)
-        before, after = (self._dialect.body(each, self.parameters, self._features) for each in (question, further))
-        return further if after != before else None
-
-    def _stands(self, question: Question, *, kept: bool) -> None:
+    def _stands(self, rung: str, *, kept: bool) -> None:
         """Count whether a reply kept to the form; the whole run asks one rung down where too many did not."""
-        footing = self._footing
+        features, footing = self._features, self._footing
+        if rung != RUNGS[features.rung]:
+            return  # it was asked for before the last step down, or further down
         if kept:
             footing.kept += 1
             return
         footing.strayed += 1
-        if footing.gives_way and self._further(replace(question, down=0)) is not None:
-            rung = self._features.rung
-            self._features = replace(self._features, rung=rung + 1)
-            self._footing = Footing()
-            said = f"did not keep to {RUNGS[rung]} in {footing.strayed} of {footing.strayed + footing.kept} replies"
+        if footing.gives_way:
+            self._features, self._footing = replace(features, rung=features.rung + 1), Footing()
+            said = f"did not keep to {rung} in {footing.strayed} of {footing.strayed + footing.kept} replies"
             self._on_learnt(self._features, said)
 
     async def _ask(self, question: Question) -> Reply:
@@ -157,15 +164,28 @@ class EndpointCritic:
                 if "top_logprobs" in fields and reply.complete:
                     self._heed(reply)
                 return reply
-            learnt = self._learn(question, features, fields, response)
-            if learnt is not None and self._features != features and self._features not in tried:
-                learnt = self._features  # what others learnt meanwhile, so that nothing is refused twice
-            if learnt in tried:  # it refuses the limit on the length under either name
-                learnt = without_limit(features)
-            if learnt is None or learnt in tried or self._dialect.body(question, self.parameters, learnt) == fields:
+            lesson = self._lesson(question, features, fields, response)
+            if lesson is None:
                 raise self._error(response)
+            if lesson.features in tried:  # it refuses the limit on the length under either name
+                lesson = replace(lesson, features=without_limit(features))
+            learnt = lesson.features
+            if learnt in tried or self._dialect.body(question, self.parameters, learnt) == fields:
+                raise self._error(response)
+            if self._features == features:
+                self._take(question, lesson)
+            elif self._features not in tried:
+                learnt = self._features  # what others learnt meanwhile, so that nothing is refused twice
             features = learnt
             tried.add(features)
+
+    def _take(self, question: Question, lesson: _Lesson) -> None:
+        """The whole run asks so from now on, unless it was about this one answer."""
+        if lesson.one_answer:
+            self._stands(rung_at(self._features, question.down), kept=False)
+        else:
+            self._features = lesson.features
+            self._refused.append(self.address.redact(lesson.said))
 
     async def _post(self, fields: Mapping[str, object]) -> HttpResponse:
         self.before_request()
@@ -177,10 +197,10 @@ class EndpointCritic:
             response.body = response.body.replace(secret.encode(), b"***")
         return response
 
-    def _learn(
+    def _lesson(
         self, question: Question, features: Features, fields: Mapping[str, object], response: HttpResponse
-    ) -> Features | None:
-        """How to ask instead, where a 400 names something that we can leave out; the whole run asks so from then on."""
+    ) -> _Lesson | None:
+        """How to ask instead, where an error names something that we can leave out."""
         about_logprobs = "logprobs" in fields and names_logprobs(response.body)
         if response.status not in _MAY_TEACH and not about_logprobs:
             return None
@@ -201,17 +221,11 @@ class EndpointCritic:
             return None
         if question.room > 1 and changed.max_tokens_name != features.max_tokens_name:
             return None  # the name was taken before: it is the number that is too large
-        if changed.rung != features.rung:
-            if about_one_answer(refusal.code, refusal.message):
-                if features == self._features and not question.down:
-                    self._stands(question, kept=False)
-                return changed
-            if question.down:  # it takes the rung that it stands on
-                changed = without_rung(features, features.rung + question.down)
-        if self._features == features:
-            self._features = changed
-            self._refused.append(self.address.redact(" ".join(refusal.message.split())[:200]))
-        return changed
+        lower = changed.rung != features.rung
+        one_answer = lower and about_one_answer(refusal.code, refusal.message)
+        if lower and question.down and not one_answer:  # it takes the rung that it stands on
+            changed = without_rung(features, features.rung + question.down)
+        return _Lesson(changed, " ".join(refusal.message.split())[:200], one_answer)
 
     def _heed(self, reply: Reply) -> None:
         """Ask for no more log probabilities where they are taken and dropped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aifeedback.endpoints import streams
 from aifeedback.endpoints.features import RUNGS, Features, rung_at
@@ -131,6 +131,13 @@ def rung_of(sent: Mapping[str, object]) -> str:
     wanted = sent.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     return kind if kind in RUNGS else "text"
+
+
+def further(question: Question, reply: Reply, parameters: ChatParameters, features: Features) -> Question | None:
+    """The question one rung below the one on which `reply` came, whatever was learnt meanwhile; None where there is none."""
+    came = RUNGS.index(reply.rung)
+    lower = replace(question, down=max(0, came + 1 - features.rung))
+    return lower if RUNGS.index(rung_of(body(lower, parameters, features))) > came else None
 
 
 def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:

@@ -33,6 +33,12 @@ class Dialect(Protocol):
         """How to ask instead after a 400 that names something we sent; None where it names nothing that we can do without."""
         ...
 
+    def further(
+        self, question: Question, reply: Reply, parameters: ChatParameters, features: Features, /
+    ) -> Question | None:
+        """The question one rung below the one on which `reply` came; None where there is none."""
+        ...
+
     def read_reply(self, payload: bytes, sent: Mapping[str, object], /) -> Reply:
         """The reply in the body of a 200 that came for `sent`. Raises what an error inside it means."""
         ...

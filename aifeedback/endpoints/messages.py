@@ -150,6 +150,12 @@ def _refused(sent: frozenset[str], text: str) -> Iterator[str]:
             yield from (*_THINKING_FORMS, "thinking.disabled")
 
 
+def further(question: Question, _reply: Reply, parameters: ChatParameters, features: Features) -> Question | None:
+    """The question with less to do with the tool; None where it has none."""
+    lower = replace(question, down=question.down + 1)
+    return lower if body(lower, parameters, features) != body(question, parameters, features) else None
+
+
 def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
     """The reply in the body of a 200 that came for `sent`. Raises Hiccup where it is none, or what an error object inside it means."""
     data = json_object(payload)

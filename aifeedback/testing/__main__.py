@@ -21,7 +21,7 @@ def main() -> int:
     options = _parser().parse_args()
     try:
         answering = _answering(options)
-        named = {name: getattr(options, name) for name in Conditions.__slots__}
+        named = {name: getattr(options, name) for name in Conditions.__slots__ if name != "by_model"}
         conditions = conditions_from(named, Conditions())
         _serve(options, answering, conditions)
     except (AifeedbackError, OSError) as error:

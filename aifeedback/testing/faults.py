@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from aifeedback.errors import SettingsError
@@ -20,6 +20,7 @@ KINDS = {
     "quota": "429 `insufficient_quota`: the account is empty",
     "400": "a bad request, without a word on what is bad about it",
     "400-schema": "refuses a `response_format` of type `json_schema`",
+    "400-large": "refuses a `max_tokens` above VALUE",
     "400-object": "refuses a `response_format` of type `json_object`",
     "400-format": "refuses any `response_format`",
     "400-failed": "the model did not keep to the `response_format`, as Groq says with a 400",
@@ -89,14 +90,25 @@ VALUES = {
     "429": "1", "400-param": None, "400-top-logprobs": None, "redirect": None,
     "trickle": "1", "stall": "600", "huge": "100", "latency": None, "jitter": None,
     "content-type": "text/plain", "many-headers": "100", "long-header": "1000",
-    "long": None, "empty": "", "ignore-schema": "", "embedded": "", "reasoning-content": "",
+    "400-large": None, "long": None, "empty": "", "ignore-schema": "", "embedded": "", "reasoning-content": "",
 }  # fmt: skip
 """The kinds that take a value, and what it is where none is given; None: it must be given, "": it may be left out."""
 
 _NUMBERS = frozenset(
-    {"400-top-logprobs", "long", "trickle", "stall", "huge", "latency", "jitter", "many-headers", "long-header"}
+    {
+        "400-large",
+        "400-top-logprobs",
+        "long",
+        "trickle",
+        "stall",
+        "huge",
+        "latency",
+        "jitter",
+        "many-headers",
+        "long-header",
+    }
 )
-_STANDING = frozenset({"latency", "jitter", "redirect", "400-param", "400-top-logprobs", "long"})
+_STANDING = frozenset({"latency", "jitter", "redirect", "400-param", "400-top-logprobs", "400-large", "long"})
 FORMS = frozenset({"json_schema", "json_object"})
 SCOPED = frozenset({"empty", "ignore-schema", "embedded", "reasoning-content"})
 """Kinds that may strike only answers to requests with a `response_format` of the type that the value names."""
@@ -164,6 +176,7 @@ class Conditions:
     `attempts`: faults strike only the first so many attempts of a question (0: all). `max_in_flight` and `rpm`: more
     are answered 429 (0: no limit). After `down_after` answers (0: never) nobody listens for `down_for` seconds
     (0: for good). After `slower_after` answers (0: never) latency and jitter are `slower_by` times as long.
+    `by_model`: models that have faults of their own instead of `faults`.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -175,12 +188,14 @@ class Conditions:
     down_for: float = 0.0
     slower_after: int = 0
     slower_by: float = 10.0
+    by_model: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict[str, tuple[Fault, ...]])
 
-    def striking(self, question: str, attempt: int) -> list[Fault]:
-        """The faults that strike this attempt (from 1) of a question, each drawn by itself."""
+    def striking(self, question: str, attempt: int, model: object = "") -> list[Fault]:
+        """The faults that strike this attempt (from 1) of a question to a model, each drawn by itself."""
+        faults = self.by_model.get(model, self.faults) if isinstance(model, str) else self.faults
         if self.attempts and attempt > self.attempts:
-            return [fault for fault in self.faults if fault.kind in {"latency", "jitter"}]
-        return [fault for fault in self.faults if draw(self.seed, fault.kind, question, attempt) < fault.rate]
+            return [fault for fault in faults if fault.kind in {"latency", "jitter"}]
+        return [fault for fault in faults if draw(self.seed, fault.kind, question, attempt) < fault.rate]
 
 
 def conditions_from(values: object, now: Conditions) -> Conditions:
@@ -196,6 +211,10 @@ def conditions_from(values: object, now: Conditions) -> Conditions:
 
 
 def _condition(name: str, value: object, before: object) -> object:
+    if name == "by_model":
+        if not isinstance(value, Mapping):
+            raise SettingsError(f'by_model {value!r}: an object is needed. Write {{"m": ["429:0.1"]}}.')
+        return {str(model): _condition("faults", faults, ()) for model, faults in value.items()}
     if name == "faults":
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise SettingsError(f'faults {value!r}: a list of texts is needed. Write ["429:0.1"].')

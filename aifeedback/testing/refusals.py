@@ -71,6 +71,15 @@ def _no_schema(_fault: Fault, body: Mapping[str, object]) -> Refusal | None:
     return error(400, message, param="response_format")
 
 
+def _too_large(fault: Fault, body: Mapping[str, object]) -> Refusal | None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        asked = body.get(name)
+        if isinstance(asked, int) and asked > fault.number:
+            message = f"{name} is too large: {asked}. This model supports at most {fault.value} completion tokens, whereas you provided {asked}."
+            return error(400, message, param=name, code="invalid_value")
+    return None
+
+
 def _no_object(_fault: Fault, body: Mapping[str, object]) -> Refusal | None:
     asked = body.get("response_format")
     if not isinstance(asked, dict) or asked.get("type") != "json_object":
@@ -170,6 +179,7 @@ _MADE: dict[str, Callable[[Fault, Mapping[str, object]], Refusal | None]] = {
     "429": _too_fast,
     "redirect": _redirected,
     "400-schema": _no_schema,
+    "400-large": _too_large,
     "400-object": _no_object,
     "400-failed": _failed,
     "400-system": _no_system,

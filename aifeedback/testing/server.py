@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypedDict, Unpack
@@ -96,9 +96,14 @@ class Server:
         found: list[dict[str, Any]] = self._ask("GET", f"/_requests?since={since}")["requests"]
         return found
 
-    def faults(self, *faults: str, **change: Unpack[Change]) -> None:
-        """Have these faults from now on instead of the former ones. Raises SettingsError for one that is none."""
-        self._ask("POST", "/_faults", {"faults": faults, **change})
+    def faults(
+        self, *faults: str, by_model: Mapping[str, Sequence[str]] | None = None, **change: Unpack[Change]
+    ) -> None:
+        """Have these faults from now on instead of the former ones. Raises SettingsError for one that is none.
+
+        A model that `by_model` names has its own instead.
+        """
+        self._ask("POST", "/_faults", {"faults": faults, "by_model": by_model or {}, **change})
 
     def reset(self) -> None:
         """Count from zero again, attempts at each question included; faults stay."""

@@ -89,7 +89,7 @@ class Service:
         if limited is not None:
             return _refused(api.worded(limited))
         attempt = self.tally.attempt(asked.question)
-        struck = self._conditions.striking(asked.question, attempt)
+        struck = self._conditions.striking(asked.question, attempt, asked.body.get("model"))
         await self._delay(struck, asked.question, attempt)
         for fault in struck:
             refused = api.refusal(fault, asked.body)
