@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aifeedback.endpoints.chat import read_refusal
-from aifeedback.endpoints.features import RUNGS, Features, adapt, remembered
+from aifeedback.endpoints.features import (
+    RUNGS,
+    Features,
+    about_one_answer,
+    about_parameters,
+    adapt,
+    remembered,
+    rung_at,
+    without_rung,
+)
 from aifeedback.jsontext import dumps
 
 AT_FIRST = Features()
@@ -107,14 +116,92 @@ def test_a_temperature_that_is_refused_is_left_out(error: object) -> None:
         [{"error": {"code": 400, "message": 'Invalid JSON payload received. Unknown name "additionalProperties" at \'generation_config.response_schema\': Cannot find field.', "status": "INVALID_ARGUMENT"}}],
         {"detail": [{"type": "literal_error", "loc": ["body", "response_format", "type"], "msg": "Input should be 'text' or 'json_object'", "input": "json_schema"}]},
         {"detail": "guided_decoding is not available"},
+        {"error": "Input validation error: grammar is not supported", "error_type": "validation"},
+        {"object": "error", "message": "Failed to compile json grammar: unsupported keyword enum", "type": "BadRequestError", "code": 400},
+        openai("failed to parse grammar", None, None),
+        openai("The provided JSON schema contains features not supported by xgrammar."),
+        openai("litellm.UnsupportedParamsError: together_ai does not support parameters: ['response_format'], for model=m. To drop these, set `litellm.drop_params=True`"),
+        openai("Failed to validate JSON. Please adjust your prompt. See 'failed_generation' for more details.", None, "json_validate_failed"),
+        {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "response_format", "json_schema"], "msg": "Extra inputs are not permitted"}]}, "type": "invalid_request_error", "code": None},
+        {"error": {"message": "No endpoints found that can handle the requested parameters. To learn more about provider routing, visit: https://openrouter.ai/docs", "code": 404}},
+        {"error": {"message": "No endpoints found that support response_format", "code": 404}},
         {"detail": [{"type": "x", "loc": ["body", "messages", 0, "content"] * 9, "msg": "y"}, {"loc": ["body", "response_format"], "msg": "Field required"}]},
     ],
-    ids=["OpenAI", "OpenAI schema", "Azure", "DeepSeek", "Groq", "json_object", "Groq failed", "LM Studio", "llama.cpp", "prose", "Gemini", "FastAPI", "vLLM", "FastAPI far back"],
+    ids=["OpenAI", "OpenAI schema", "Azure", "DeepSeek", "Groq", "json_object", "Groq failed", "LM Studio", "llama.cpp", "prose", "Gemini", "FastAPI", "vLLM", "TGI", "SGLang", "llama.cpp grammar", "xgrammar", "LiteLLM", "Groq invalid", "Mistral", "OpenRouter", "OpenRouter by name", "FastAPI far back"],
 )  # fmt: skip
 def test_a_response_format_that_is_refused_is_one_step_down_the_ladder(error: object) -> None:
     assert after(error) == Features(rung=1)
     assert after(error, Features(rung=1)) == Features(rung=2)
-    assert after(error, Features(rung=2)) is None
+    if "requested parameters" not in str(error):
+        assert after(error, Features(rung=2)) is None
+
+
+def test_a_router_that_finds_nobody_for_all_parameters_is_sent_ever_fewer() -> None:
+    error = openai("No endpoints found that can handle the requested parameters.")
+    sent, features = set(SENT), AT_FIRST
+    for gone in ("response_format", "reasoning_effort", "temperature"):
+        features = after(error, features, frozenset(sent)) or AT_FIRST
+        sent.discard(gone)
+    assert features == Features(rung=1, dropped=("reasoning_effort", "temperature"))
+    assert after(error, features, frozenset(sent)) is None
+    assert about_parameters(404, "No endpoints found that support tool use")
+    assert not about_parameters(404, "No endpoints found matching your data policy")
+    assert not about_parameters(404, "The model does not exist")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        openai("System role not supported"),
+        openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "messages[0].role", "unsupported_value"),
+        {"object": "error", "message": "Conversation roles must alternate user/assistant/user/assistant/...", "type": "BadRequestError", "code": 400},
+        {"object": "error", "message": "Only user and assistant roles are supported!", "type": "BadRequestError", "code": 400},
+        [{"error": {"code": 400, "message": "Developer instruction is not enabled for models/gemma-3-27b-it", "status": "INVALID_ARGUMENT"}}],
+        openai("system messages are not supported by this model"),
+        openai('messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter'),
+    ],
+    ids=["Gemma", "o1-mini", "Mistral", "Llama", "Gemini", "prose", "gateway"],
+)  # fmt: skip
+def test_a_system_role_that_is_refused_is_told_to_the_user_instead(error: object) -> None:
+    assert after(error, sent=SENT | {"system"}) == Features(dropped=("system",))
+    assert after(error) is None, "none was sent"
+
+
+@pytest.mark.parametrize(
+    "message", ["The system is overloaded, temperature is not supported", "System error: temperature unsupported"]
+)
+def test_a_system_that_is_none_of_ours_names_nothing(message: str) -> None:
+    assert after(openai(message), sent=SENT | {"system"}) == Features(dropped=("temperature",))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        openai("Unsupported value: 'reasoning_effort' does not support 'minimal' with this model. Supported values are: 'low', 'medium' and 'high'.", "reasoning_effort", "unsupported_value"),
+        openai("`reasoning_effort` must be one of `none` or `default`"),
+        openai('"gemma3" does not support thinking'),
+        openai("Budget 0 is invalid. This model only works in thinking mode."),
+        {"detail": [{"type": "literal_error", "loc": ["body", "reasoning_effort"], "msg": "Input should be 'low', 'medium' or 'high'", "input": "max"}]},
+    ],
+    ids=["OpenAI", "Groq", "Ollama", "Gemini", "vLLM"],
+)  # fmt: skip
+def test_an_effort_that_is_refused_is_left_out(error: object) -> None:
+    assert after(error) == Features(dropped=("reasoning_effort",))
+
+
+def test_a_rung_that_was_refused_on_the_way_down_is_passed_over() -> None:
+    assert [rung_at(Features(), down) for down in range(4)] == ["json_schema", "json_object", "text", "text"]
+    without = without_rung(Features(), 1)
+    assert [rung_at(without, down) for down in range(3)] == ["json_schema", "text", "text"]
+    assert remembered(without.as_dict()) == without
+
+
+def test_only_what_is_said_of_one_answer_holds_for_one_answer() -> None:
+    assert about_one_answer("json_validate_failed", "")
+    assert about_one_answer(
+        "", "Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details."
+    )
+    assert not about_one_answer("", "response_format is not supported")
 
 
 def test_reasoning_effort_is_left_out_where_it_is_refused() -> None:

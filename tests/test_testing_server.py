@@ -446,6 +446,8 @@ OPENAI = {
     "400-filter": (400, "code", "content_filter"),
     "400-schema": (400, "param", "response_format"),
     "400-format": (400, "param", "response_format"),
+    "400-failed": (400, "code", "json_validate_failed"),
+    "400-large:4": (400, "param", "max_tokens"),
     "400-max-tokens": (400, "param", "max_tokens"),
     "400-temperature": (400, "param", "temperature"),
     "400-param:seed": (400, "param", "seed"),
@@ -474,6 +476,10 @@ def test_an_error_is_worded_as_endpoints_word_it(server: Server, fault: str):
     [
         ("400-schema", {"response_format": {"type": "json_object"}}),
         ("400-format", {}),
+        ("400-failed", {}),
+        ("400-system", {}),
+        ("400-object", {"response_format": {"type": "json_schema"}}),
+        ("400-large:5", {"max_tokens": 5}),
         ("400-max-tokens", {"max_completion_tokens": 5}),
         ("400-temperature", {"temperature": 1}),
         ("400-temperature", {}),
@@ -969,7 +975,7 @@ def test_conditions_that_are_not_named_stay_as_they_are():
 
 def test_every_kind_of_fault_does_something(server: Server):
     values = {"400-param": "seed", "redirect": "http://h", "latency": "0", "jitter": "0", "stall": "0", "huge": "0"}
-    values |= {"many-headers": "1", "long-header": "1", "400-top-logprobs": "5"}
+    values |= {"many-headers": "1", "long-header": "1", "long": "6", "400-large": "4", "400-top-logprobs": "5"}
     plain = {"latency", "jitter", "stall", "huge", "trickle"}
     body = body_of(response_format=SCHEMA, max_tokens=5, temperature=0, seed=1, logprobs=True, top_logprobs=20)
     for kind in set(KINDS) - {"400-adaptive", "400-budget"}:  # of the Messages API, see test_messages.py
