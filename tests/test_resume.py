@@ -214,11 +214,12 @@ def test_what_could_not_be_read_is_kept_and_asked_again_only_on_request(
     allow = ("--max-failed", "100%")
     assert start(tmp_path, server, *allow).wait(60) == 0
     assert json.loads((tmp_path / "summary.json").read_text())["unparsed"] == 5
-    assert server.stats()["requests"] == 10
+    asked = server.stats()["requests"]
+    assert 20 < asked <= 30, "each on every rung"
     assert start(tmp_path, server, *allow).wait(60) == 0
-    assert server.stats()["requests"] == 10
+    assert server.stats()["requests"] == asked
     assert start(tmp_path, server, "--reask", "unparsed", *allow).wait(60) == 0
-    assert server.stats()["requests"] == 20
+    assert server.stats()["requests"] == asked + 10, "the last rung is where it stands now"
 
 
 @pytest.mark.parametrize("fault", ["length", "filter", "empty", "null-content"])

@@ -477,7 +477,6 @@ def test_an_error_is_worded_as_endpoints_word_it(server: Server, fault: str):
         ("400-schema", {"response_format": {"type": "json_object"}}),
         ("400-format", {}),
         ("400-failed", {}),
-        ("400-system", {}),
         ("400-object", {"response_format": {"type": "json_schema"}}),
         ("400-large:5", {"max_tokens": 5}),
         ("400-max-tokens", {"max_completion_tokens": 5}),
@@ -553,6 +552,7 @@ def test_contents_come_out_of_shape_as_told(always_first: Server):
         "filter": {"content": VERDICT[: len(VERDICT) // 2]},
         "refusal": {"content": None, "refusal": "I'm sorry, I can't help with that."},
         "reasoning-content": {"content": None, "reasoning_content": VERDICT},
+        "parts": {"content": [{"type": "text", "text": VERDICT}]},
     }
     reasons = {"length": "length", "filter": "content_filter"}
     for fault, expected in told.items():
@@ -581,6 +581,39 @@ def test_a_schema_can_be_ignored_and_words_are_followed_all_the_same(always_firs
     always_first.faults("ignore-schema")
     assert ask(always_first, body_of(response_format=SCHEMA)).content.endswith("My verdict: [[A]]")
     assert ask(always_first).content == VERDICT
+
+
+def test_a_shape_may_be_kept_for_one_type_of_response_format(always_first: Server):
+    always_first.faults("embedded:1:json_schema", "empty:1:json_object")
+    assert ask(always_first).content == VERDICT
+    assert ask(always_first, body_of(response_format={"type": "json_object"})).content == ""
+    said = ask(always_first, body_of(response_format=SCHEMA)).content
+    assert json.loads(said[said.index("{") : said.rindex("}") + 1])["verdict"] == "first"
+
+
+def test_a_model_can_have_faults_of_its_own(always_first: Server):
+    always_first.faults("500", by_model={"m-1": ["empty"], "m-2": []})
+    assert ask(always_first, body_of(model="m-1")).content == ""
+    assert ask(always_first, body_of(model="m-2")).content == VERDICT
+    assert ask(always_first, body_of(model="m-3")).status == 500
+    with pytest.raises(SettingsError, match="no fault 'x'"):
+        always_first.faults(by_model={"m-1": ["x"]})
+
+
+def test_a_long_answer_is_cut_off_where_the_limit_is_lower(always_first: Server):
+    always_first.faults("long:100")
+    reasons = [ask(always_first, body_of(**{name: limit})).choice["finish_reason"] for name, limit in (("max_tokens", 99), ("max_tokens", 100), ("max_completion_tokens", 99))]  # fmt: skip
+    assert reasons == ["length", "stop", "length"]
+    assert ask(always_first).choice["finish_reason"] == "stop"
+
+
+def test_thinking_beside_the_answer_is_counted(always_first: Server):
+    always_first.faults("reasoned")
+    answer = ask(always_first)
+    assert answer.content == VERDICT
+    assert "[[B]]" in answer.choice["message"]["reasoning_content"]
+    spent = answer.json["usage"]
+    assert 0 < spent["completion_tokens_details"]["reasoning_tokens"] < spent["completion_tokens"]
 
 
 def test_several_shapes_act_together_with_one_way_of_travelling(always_first: Server):
@@ -936,6 +969,7 @@ def test_a_fault_is_written_as_kind_rate_and_value(text: str, fault: Fault):
     ("text", "said"),
     [
         ("404", "there is no fault '404'"),
+        ("empty:1:text", "is none of json_object, json_schema"),
         ("500:2", "not between 0 and 1"),
         ("500:x", "not between 0 and 1"),
         ("500:nan", "not between 0 and 1"),
@@ -978,10 +1012,11 @@ def test_every_kind_of_fault_does_something(server: Server):
     values |= {"many-headers": "1", "long-header": "1", "long": "6", "400-large": "4", "400-top-logprobs": "5"}
     plain = {"latency", "jitter", "stall", "huge", "trickle"}
     body = body_of(response_format=SCHEMA, max_tokens=5, temperature=0, seed=1, logprobs=True, top_logprobs=20)
+    another = body_of(response_format={"type": "json_object"})
     for kind in set(KINDS) - {"400-adaptive", "400-budget"}:  # of the Messages API, see test_messages.py
         server.faults(f"{kind}:1:{values.get(kind, '')}".rstrip(":"))
         server.reset()
-        arrived, _ = raw_exchange(server, body)
+        arrived, _ = raw_exchange(server, another if kind == "400-object" else body)
         assert (kind in server.stats()["faults"]) or kind in plain, kind
         assert (b"200 OK" in arrived) or kind not in plain
 
