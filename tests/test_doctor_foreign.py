@@ -30,7 +30,7 @@ USELESS: list[tuple[str, str, str, str, str]] = [
     ("transformers", "nope", "", "server", "the model is not listed"),
     ("litellm", "nope", "", "model", "It lists"),
     ("litellm", "gpt-4", "", "model", "Near names are gpt-4o"),
-    ("litellm", "gpt-4o", "sk-another-key-0123456789", "key", "the key may be wrong"),
+    ("litellm", "gpt-4o", "sk-another-key-0123456789", "key", "The key in FOREIGN_KEY was sent"),
     ("litellm", "empty", "", "empty", "nothing"),
     ("litellm", "limited", "", "busy", "Ask again later"),
     ("litellm", "broken", "", "server", "Look at its own log"),
