@@ -180,12 +180,13 @@ def test_an_endpoint_that_says_the_key_back_does_not_bring_it_into_the_report(
 ) -> None:
     monkeypatch.setenv("MINE", KEY)
     script = tmp_path / "script.jsonl"
-    script.write_text(json.dumps({"match": "", "content": "you sent " * 17 + KEY}) + "\n")
+    script.write_text(json.dumps({"match": "", "content": "you\x1b[2J sent " * 11 + KEY}) + "\n")
     with Server(script=script, models=[KEY, f"{KEY}-2"]) as echo:
         _, report, err = examined(
             capfd, "--critic", f"vllm/{KEY}-1", "--base-url", echo.url, "--api-key-env", "MINE", "-v"
         )
     assert report["findings"]["json_schema"]["outcome"] == "ignored"
+    assert "\x1b" not in err  # it would steer the terminal
     assert not [start for start in range(len(KEY) - 9) if KEY[start : start + 10] in err + json.dumps(report)]
 
 
@@ -485,6 +486,7 @@ def report_of(**outcomes: Any) -> Report:
         ({"json_schema": "yes", "logprobs": "yes"}, "Usable. Verdicts are asked for as json_schema; log probabilities come (20 a token): soft labels work."),
         ({"json_schema": "unknown", "json_object": "yes", "logprobs": "refused"}, "asked for as json_object; no log probabilities come"),
         ({"json_schema": "ignored", "json_object": "unknown", "logprobs": "unknown"}, "plain text (json_schema is ignored, whether json_object holds can't be told); whether log"),
+        ({"system": "refused", "json_object": "yes"}, "Usable. But it refuses the role system"),
         ({"json_schema": "refused", "json_object": "empty", "text": "empty"}, "give it more with --max-tokens 8192"),
     ],
 )  # fmt: skip
