@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from aifeedback.endpoints.features import Features
-from aifeedback.errors import CriticGone
+from aifeedback.errors import CriticGone, SettingsError
+from aifeedback.jsontext import dumps
 from aifeedback.records import Message, Order, Pair, PFirst, Question, Reply, Token, VerdictFormat
 from aifeedback.testing import Server, StartServer
+from aifeedback.testing.logprobs import parse_odds
 from tests.conftest import write_lines
-from tests.test_http import critic
+from tests.test_http import critic, serving
+from tests.test_http import reply as responding
 
 ANSWERS = {"A": PFirst(1.0), "B": PFirst(0.0), "tie": PFirst(0.5)}
 WORDING = {
@@ -109,6 +112,29 @@ async def test_a_key_that_may_do_nothing_is_no_word_on_log_probabilities(odds: S
     odds.faults("403")
     with pytest.raises(CriticGone, match="not allowed to use this model"):
         await asked(odds, question("json"))
+
+
+async def test_a_key_that_is_spelled_in_bytes_among_the_alternatives_goes_no_further():
+    key = "sk-echoed-by-the-endpoint"
+
+    def entry(text: str) -> dict[str, object]:
+        return {"token": "?", "logprob": -1.0, "bytes": list(text.encode())}
+
+    listed = [entry("A") | {"top_logprobs": [entry("A"), entry(key)]}]
+    choice = {"message": {"content": "A"}, "finish_reason": "stop", "logprobs": {"content": listed}}
+    async with serving(responding(dumps({"choices": [choice]}))) as (url, _):
+        async with critic(url, KEY=key) as one:
+            assert (await one.ask(question("letter"))) == Reply("A", finish_reason="stop")
+        async with critic(url, KEY="sk-another-one-altogether") as one:
+            assert len((await one.ask(question("letter"))).tokens) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "A", "A:", "A:x", ":0.5", "A:0", "A:1.5", "A:-1", "A:nan", "A:0.6,B:0.5", "A:0.5,"]
+)
+def test_a_distribution_that_is_none_is_refused(text: str):
+    with pytest.raises(SettingsError, match="Write A:0"):
+        parse_odds(text)
 
 
 async def test_an_endpoint_that_drops_them_is_asked_for_no_more_after_three_replies(odds: Server):

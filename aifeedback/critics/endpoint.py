@@ -253,7 +253,9 @@ class EndpointCritic:
     def _redacted(self, reply: Reply) -> Reply:
         """An endpoint may echo what it was sent; a key must not reach the store or the labels that way."""
         texts = (reply.content, reply.reasoning, reply.refusal, reply.finish_reason, reply.model, reply.fingerprint)
-        if not any(secret in text for secret in self.address.secrets for text in texts):
+        secrets = self.address.secrets
+        tokens = "\n".join(text for token in reply.tokens for text, _ in token.alternatives) if secrets else ""
+        if not any(secret in text for secret in secrets for text in (*texts, tokens)):
             return reply
         content, reasoning, refusal, finish_reason, model, fingerprint = map(self.address.redact, texts)
         # Its tokens would no longer be where they stand in the text.
