@@ -180,23 +180,17 @@ def test_a_form_of_the_users_own_is_never_changed(label: Label, critic_server: S
     assert {row["reason"] for row in ran.rest} == {'no JSON object with "verdict"'}
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "reason"),
-    [
-        ("empty", "unparsed", "empty reply"),
-        ("null-content", "unparsed", "empty reply"),
-        ("filter", "refused", "the content filter stopped the critic"),
-        ("refusal", "refused", "the critic refused"),
-    ],
-)
-def test_where_the_information_is_nowhere_each_pair_says_so(
-    label: Label, critic_server: StartServer, fault: str, status: str, reason: str
-) -> None:
-    server = critic_server(faults=[fault])
-    ran = label(server, pairs=2)
-    assert [(row["status"], row["reason"].partition(":")[0]) for row in ran.rest] == [(status, reason)] * 2
-    assert ran.summary["read"] == ran.summary[status] == 2
-    assert status == "unparsed" or ran.requests == (4, 0, 0), "a refusal is no fault of form"
+def test_claude_goes_from_a_tool_that_it_must_use_to_plain_text(label: Label, critic_server: StartServer) -> None:
+    server = critic_server(faults=["ignore-schema"])
+    ran = label(server, pairs=8, critic="anthropic/m", concurrency=1)
+    assert (len(ran.labels), ran.rest) == (8, [])
+    choices = [body.get("tool_choice", {}).get("type") for body in ran.bodies]
+    assert choices == 2 * ["tool", "auto", None] + ["tool", None] + 3 * ["auto", None] + 10 * [None]
+    assert sum("did not keep to" in note for note in ran.notes) == 2
+    assert label(server, pairs=8, critic="anthropic/m").requests == (0, 0, 16)
+    server.faults("long:300")
+    cut = label(server, critic="anthropic/m", max_tokens=200, orders="ab")
+    assert (len(cut.labels), cut.limits()) == (1, [200, 400])
 
 
 class Twice(ScriptedCritic):

@@ -14,7 +14,7 @@ from aifeedback.forms import to_pairs
 from aifeedback.job import Job
 from aifeedback.labeling import Labeling, Outcome
 from aifeedback.lanes import CriticSettings, open_lanes
-from aifeedback.records import Invalid, Label
+from aifeedback.records import Invalid, Label, Status
 from aifeedback.settings import InputSettings
 from aifeedback.store import Store
 from aifeedback.testing import StartServer
@@ -105,6 +105,38 @@ async def in_turns(
 
     ended = await asyncio.gather(*(one(model) for model in models))
     return dict(zip(models, ended, strict=True))
+
+
+NOWHERE: Mapping[str, tuple[Status, str]] = {
+    "empty": (Status.UNPARSED, "empty reply"),
+    "null-content": (Status.UNPARSED, "empty reply"),
+    "length": (Status.UNPARSED, "the reply was cut off"),
+    "filter": (Status.REFUSED, "the content filter stopped the critic"),
+    "refusal": (Status.REFUSED, "the critic refused"),
+}
+"""What leaves no verdict anywhere: the status and the reason that each pair is to have."""
+
+
+def test_where_the_information_is_nowhere_each_pair_says_why(critic_server: StartServer, tmp_path: Path) -> None:
+    faults = {
+        f"{lack} {number}": (*_form_faults("json_schema", form), *LIMITS[limit], lack)
+        for number, (lack, form, limit) in enumerate(product(NOWHERE, FORMS[:4], LIMITS))
+    }
+    server = critic_server(keep=1)
+    server.faults(by_model=faults)
+    with contextlib.closing(Store(tmp_path / "s.sqlite")) as store:
+        runs = Runs(server.url, store)
+        first = asyncio.run(in_turns(runs, list(faults)))
+        second = asyncio.run(in_turns(runs, list(faults)))
+    for model, (labels, outcome, _) in first.items():
+        lack = model.partition(" ")[0]
+        assert outcome.stopped is None
+        assert [(label.status, label.reason.partition(":")[0]) for label in labels] == [NOWHERE[lack]] * len(PAIRS)
+        assert outcome.spending.sent <= QUESTIONS * AT_WORST
+        again, outcome, _ = second[model]
+        assert winners(again) == winners(labels)
+        # A refusal is a finished answer; whatever else came was none.
+        assert outcome.spending.from_store == (QUESTIONS if lack == "refusal" else 0)
 
 
 def test_whatever_an_endpoint_lacks_its_labels_are_those_of_one_that_lacks_nothing(

@@ -19,7 +19,6 @@ from aifeedback.endpoints.features import (
     about_one_answer,
     about_parameters,
     names_logprobs,
-    rung_at,
     without_limit,
     without_rung,
 )
@@ -112,15 +111,20 @@ class EndpointCritic:
         """
         if reply.ending in CUT_OFF_ENDINGS:
             return self._roomier(question) if reply.ending != CONTEXT_FULL else None
-        if reply.rung == "text" or question.format.kind != "json":
+        if question.format.kind != "json" or (reply.rung == "text" and self._further(question, reply) is None):
             return None
         form = form_of(reply, question.format)
-        if form == "none":
-            return None
-        further = None if form == "kept" else self._dialect.further(question, reply, self.parameters, self._features)
-        if form == "kept" or further is not None:  # else the form is the user's own, and stays
-            self._stands(reply.rung, kept=form == "kept")
-        return further if form == "unreadable" else None
+        # Where it may answer in words, words that can be read are as good as the form.
+        kept = form == "kept" or (form == "strayed" and reply.rung == "text")
+        lower = form in {"strayed", "unreadable"} and not kept and self._further(question, reply) is not None
+        if kept or lower:  # else the form is the user's own, and stays
+            stands = reply.rung == RUNGS[self._features.rung] or (reply.rung == "text" and not question.down)
+            if stands:  # not asked before the last step down, nor further down
+                self._stands(kept=kept)
+        return self._further(question, reply) if lower and form == "unreadable" else None
+
+    def _further(self, question: Question, reply: Reply) -> Question | None:
+        return self._dialect.further(question, reply, self.parameters, self._features)
 
     def _roomier(self, question: Question) -> Question | None:
         if question.room > 1:
@@ -132,18 +136,16 @@ class EndpointCritic:
         )
         return roomier if after > before else None  # else it has no limit, or one of the user's own
 
-    def _stands(self, rung: str, *, kept: bool) -> None:
+    def _stands(self, *, kept: bool) -> None:
         """Count whether a reply kept to the form; the whole run asks one rung down where too many did not."""
         features, footing = self._features, self._footing
-        if rung != RUNGS[features.rung]:
-            return  # it was asked for before the last step down, or further down
         if kept:
             footing.kept += 1
             return
         footing.strayed += 1
         if footing.gives_way:
             self._features, self._footing = replace(features, rung=features.rung + 1), Footing()
-            said = f"did not keep to {rung} in {footing.strayed} of {footing.strayed + footing.kept} replies"
+            said = f"did not keep to {RUNGS[features.rung]} in {footing.strayed} of {footing.strayed + footing.kept} replies"
             self._on_learnt(self._features, said)
 
     async def _ask(self, question: Question) -> Reply:
@@ -181,11 +183,11 @@ class EndpointCritic:
 
     def _take(self, question: Question, lesson: _Lesson) -> None:
         """The whole run asks so from now on, unless it was about this one answer."""
-        if lesson.one_answer:
-            self._stands(rung_at(self._features, question.down), kept=False)
-        else:
+        if not lesson.one_answer:
             self._features = lesson.features
             self._refused.append(self.address.redact(lesson.said))
+        elif not question.down:
+            self._stands(kept=False)
 
     async def _post(self, fields: Mapping[str, object]) -> HttpResponse:
         self.before_request()
