@@ -185,7 +185,7 @@ def test_claude_goes_from_a_tool_that_it_must_use_to_plain_text(label: Label, cr
     ran = label(server, pairs=8, critic="anthropic/m", concurrency=1)
     assert (len(ran.labels), ran.rest) == (8, [])
     choices = [body.get("tool_choice", {}).get("type") for body in ran.bodies]
-    assert choices == 2 * ["tool", "auto", None] + ["tool", None] + 3 * ["auto", None] + 10 * [None]
+    assert choices == 3 * ["tool", "auto", None] + 2 * ["auto", None] + 11 * [None]
     assert sum("did not keep to" in note for note in ran.notes) == 2
     assert label(server, pairs=8, critic="anthropic/m").requests == (0, 0, 16)
     server.faults("long:300")

@@ -111,17 +111,14 @@ class EndpointCritic:
         """
         if reply.ending in CUT_OFF_ENDINGS:
             return self._roomier(question) if reply.ending != CONTEXT_FULL else None
-        if question.format.kind != "json" or (reply.rung == "text" and self._further(question, reply) is None):
+        if question.format.kind != "json" or reply.rung == RUNGS[-1]:
             return None
         form = form_of(reply, question.format)
-        # Where it may answer in words, words that can be read are as good as the form.
-        kept = form == "kept" or (form == "strayed" and reply.rung == "text")
-        lower = form in {"strayed", "unreadable"} and not kept and self._further(question, reply) is not None
-        if kept or lower:  # else the form is the user's own, and stays
-            stands = reply.rung == RUNGS[self._features.rung] or (reply.rung == "text" and not question.down)
-            if stands:  # not asked before the last step down, nor further down
-                self._stands(kept=kept)
-        return self._further(question, reply) if lower and form == "unreadable" else None
+        if form == "none" or (form != "kept" and self._further(question, reply) is None):
+            return None  # it says nothing about the form, or that is the user's own, and stays
+        if reply.rung == RUNGS[self._features.rung]:  # not asked before the last step down, nor further down
+            self._stands(kept=form == "kept")
+        return self._further(question, reply) if form == "unreadable" else None
 
     def _further(self, question: Question, reply: Reply) -> Question | None:
         return self._dialect.further(question, reply, self.parameters, self._features)

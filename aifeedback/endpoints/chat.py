@@ -135,8 +135,6 @@ def rung_of(sent: Mapping[str, object]) -> str:
 
 def further(question: Question, reply: Reply, parameters: ChatParameters, features: Features) -> Question | None:
     """The question one rung below the one on which `reply` came, whatever was learnt meanwhile; None where there is none."""
-    if reply.rung == RUNGS[-1]:
-        return None
     came = RUNGS.index(reply.rung)
     lower = replace(question, down=max(0, came + 1 - features.rung))
     return lower if RUNGS.index(rung_of(body(lower, parameters, features))) > came else None

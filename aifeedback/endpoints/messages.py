@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from aifeedback.endpoints import chat, streams
 from aifeedback.endpoints.chat import ChatParameters, Refusal, verdict_schema
-from aifeedback.endpoints.features import Features
+from aifeedback.endpoints.features import RUNGS, Features
 from aifeedback.endpoints.payload import count_of, glimpse, json_object, part_of, text_of
 from aifeedback.errors import AifeedbackError, Hiccup
 from aifeedback.jsontext import dumps
@@ -150,10 +150,11 @@ def _refused(sent: frozenset[str], text: str) -> Iterator[str]:
             yield from (*_THINKING_FORMS, "thinking.disabled")
 
 
-def further(question: Question, _reply: Reply, parameters: ChatParameters, features: Features) -> Question | None:
-    """The question with less to do with the tool; None where it has none."""
-    lower = replace(question, down=question.down + 1)
-    return lower if body(lower, parameters, features) != body(question, parameters, features) else None
+def further(question: Question, reply: Reply, parameters: ChatParameters, features: Features) -> Question | None:
+    """The question one step below the one on which `reply` came, whatever was learnt meanwhile; None where there is none."""
+    came = RUNGS.index(reply.rung)
+    lower = replace(question, down=max(0, came + 1 - features.rung))
+    return lower if RUNGS.index(_rung_of(body(lower, parameters, features))) > came else None
 
 
 def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
@@ -187,14 +188,18 @@ def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
         refusal=refusal,
         finish_reason=ending,
         model=text_of(data.get("model")),
-        rung="json_schema" if inputs or _must(sent) else "text",
+        rung=_rung_of(sent),
         usage=_usage(data.get("usage")),
     )
 
 
-def _must(sent: Mapping[str, object]) -> bool:
-    """Whether a request left the model no way around the tool."""
-    return part_of(sent, "tool_choice").get("name") == _TOOL
+def _rung_of(sent: Mapping[str, object]) -> str:
+    """Which rung of the ladder a request stood on: those of the chat API stand for our steps."""
+    if part_of(sent, "tool_choice").get("name") == _TOOL:
+        return RUNGS[_STEPS.index("must")]
+    tools = sent.get("tools")
+    ours = isinstance(tools, list) and any(isinstance(tool, dict) and tool.get("name") == _TOOL for tool in tools)
+    return RUNGS[_STEPS.index("may" if ours else "text")]
 
 
 def _usage(value: object) -> Usage:
