@@ -144,4 +144,4 @@ async def test_an_endpoint_that_drops_them_is_asked_for_no_more_after_three_repl
     _, learnt = await asked(odds, hard, hard, hard, *[question("json")] * 5)
     bodies = [request["body"] for request in odds.requests(before)][-8:]
     assert ["logprobs" in body for body in bodies] == [False] * 3 + [True] * 3 + [False] * 2
-    assert learnt == [(Features(top_logprobs=0), "gives no log probabilities")]
+    assert learnt == [(Features(top_logprobs=0), "gives no log probabilities, so its verdicts are hard,")]

@@ -230,7 +230,7 @@ class EndpointCritic:
         """Ask for no more log probabilities where they are taken and dropped."""
         if self._dropping.found(given=bool(reply.tokens)):
             self._features = replace(self._features, top_logprobs=0)
-            self._on_learnt(self._features, "gives no log probabilities")
+            self._on_learnt(self._features, "gives no log probabilities, so its verdicts are hard,")
 
     def _tell(self) -> None:
         """Pass on what was learnt once it got an answer: an endpoint that refuses everything teaches nothing."""
