@@ -80,15 +80,15 @@ class Progress:
         """
         spending = self.spending
         cost, pairs = spending.cost_usd, self.read if self.input_done else self.all_pairs()
-        if cost is None or pairs is None or not spending.replies:
+        if cost is None or pairs is None or not spending.answered:
             return None
         pairs = min(pairs, self.limit) if self.limit else pairs
         questions = float(pairs * self.questions)
         if self.again:
             questions += pairs * self.more_questions * self.again / self.judged
-        open_questions = max(0.0, questions - spending.replies - spending.from_store)
+        open_questions = max(0.0, questions - spending.answered - spending.from_store)
         done = self.input_done and self.settled >= self.read
-        return cost if done else cost + open_questions * cost / spending.replies
+        return cost if done else cost + open_questions * cost / spending.answered
 
 
 @dataclass(frozen=True, slots=True)

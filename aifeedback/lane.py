@@ -83,6 +83,7 @@ class Lane:
                 latest = await self._put(further, again=True)
             except GiveUp:
                 break
+            self._spending.repeated += 1
             if latest.complete:
                 reply = latest
             further = self._anew(further, latest) if self._anew else None

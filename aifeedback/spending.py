@@ -21,7 +21,8 @@ class Spending:
     `max_requests` 0 and `max_cost_usd` None are no limit; `retried` of the `sent` were not a question's first. Money is
     in picodollars: `billed` is known, `unsure` the worst case of requests whose bill nobody knows (a time-out, a
     connection that was lost), `reserved` that of those on their way. The three together never pass the limit, unless
-    a server bills more than a request's worst case: `beyond` counts those. `unmetered` replies came without usage and
+    a server bills more than a request's worst case: `beyond` counts those. `repeated` of the `replies` came for a
+    question that had one before. `unmetered` replies came without usage and
     were `billed` at their worst case; `unpriced` ones came from a critic without a price.
     """
 
@@ -31,6 +32,7 @@ class Spending:
     retried: int = 0
     from_store: int = 0
     replies: int = 0
+    repeated: int = 0
     input: int = 0
     cached: int = 0
     output: int = 0
@@ -72,6 +74,11 @@ class Spending:
         self.cached += usage.cached
         self.output += usage.output
         self.reasoning += usage.reasoning
+
+    @property
+    def answered(self) -> int:
+        """How many questions got a reply."""
+        return self.replies - self.repeated
 
     def fits(self, worst: int) -> bool:
         """Whether `worst` can be set aside now. Raises BudgetSpent where nothing on its way can free enough for it."""

@@ -324,6 +324,34 @@ async def test_what_is_refused_is_left_out_and_told_once_it_was_answered() -> No
     ]
 
 
+async def test_a_limit_that_is_refused_under_either_name_is_left_out_from_then_on() -> None:
+    learnt: list[tuple[Features, str]] = []
+    unsupported = [refusing(f"Unsupported parameter: {name}") for name in ("max_tokens", "max_completion_tokens")]
+    async with serving(*unsupported, reply(ANSWER)) as (url, seen), critic(url, learnt) as one:
+        for _ in range(3):
+            await one.ask(QUESTION)
+    assert len(seen) == 2 + 3
+    assert [features.dropped for features, _ in learnt] == [("max_tokens", "max_completion_tokens")]
+
+
+async def test_a_router_that_finds_nobody_for_all_that_was_sent_is_asked_for_less() -> None:
+    learnt: list[tuple[Features, str]] = []
+    nobody = reply(dumps({"error": {"message": "No endpoints found that can handle the requested parameters.", "code": 404}}), status=404)  # fmt: skip
+    async with serving(nobody, nobody, nobody, reply(ANSWER)) as (url, seen), critic(url, learnt) as one:
+        assert (await one.ask(QUESTION)).rung == "text"
+    assert len(seen) == 4
+    assert [features for features, _ in learnt] == [Features(rung=2, dropped=("reasoning_effort",))]
+
+
+async def test_the_same_body_is_never_sent_again_after_a_refusal() -> None:
+    told = refusing("'response_format' is not supported")
+    async with serving(told, told, told) as (url, seen), critic(url) as one:
+        for _ in range(2):
+            with pytest.raises(GiveUp):
+                await one.ask(QUESTION)
+    assert len(seen) == 4, "on each rung once, and then without"
+
+
 ALL = "temperature, reasoning_effort, response_format, max_tokens and max_completion_tokens are not supported"
 
 

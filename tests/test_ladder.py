@@ -18,6 +18,7 @@ from aifeedback.endpoints.chat import ChatParameters
 from aifeedback.endpoints.features import Features
 from aifeedback.errors import BudgetSpent, GiveUp
 from aifeedback.job import run_job
+from aifeedback.labeling import Progress
 from aifeedback.records import Order, Pair, PFirst, Question, Reply, Status, VerdictFormat
 from aifeedback.testing import ScriptedCritic, StartServer
 from aifeedback.testing.server import Server
@@ -122,6 +123,26 @@ def test_a_limit_of_the_users_own_is_not_doubled(label: Label, critic_server: St
     ran = label(critic_server(faults=["long:300"]), max_tokens=299, extra_body={"max_tokens": 200, name: 200})
     assert (ran.requests, ran.limits()) == ((2, 0, 0), [200, 200])
     assert ran.notes == ["vllm/m: 2 replies stayed cut off at their length. Raise max_tokens in --extra-body."]
+
+
+def test_what_a_run_will_have_cost_counts_what_is_asked_again(tmp_path: Path, critic_server: StartServer) -> None:
+    pairs, told = write_lines(tmp_path / "pairs.jsonl", some_pairs(40)), list[float]()
+    options = {"base_url": critic_server(faults=["long:300"]).url, "max_tokens": 200, "price": (0.0, 10.0), "store": None, "concurrency": 4}  # fmt: skip
+    job = Options("vllm/m", **options).job([str(pairs)], str(tmp_path / "out.jsonl"))
+    seen: list[Progress] = []
+
+    async def run() -> Mapping[str, Any]:
+        running = asyncio.create_task(run_job(job, environment={}, watch=lambda progress, _: seen.append(progress)))
+        while not running.done():
+            await asyncio.sleep(0.02)
+            # A question that is on its way has only half its cost told.
+            if seen and seen[0].spending.answered > 20 and (cost := seen[0].projected_usd()) is not None:
+                told.append(cost)
+        return (await running).summary
+
+    cost = asyncio.run(run())["cost_usd"]
+    assert told[-1] == pytest.approx(cost)
+    assert all(0.8 * cost < projected < 1.25 * cost for projected in told)
 
 
 def test_asking_again_sets_its_own_worst_case_aside(label: Label, critic_server: StartServer) -> None:
