@@ -486,7 +486,7 @@ def report_of(**outcomes: Any) -> Report:
         ({"json_schema": "yes", "logprobs": "yes"}, "Usable. Verdicts are asked for as json_schema; log probabilities come (20 a token): soft labels work."),
         ({"json_schema": "unknown", "json_object": "yes", "logprobs": "refused"}, "asked for as json_object; no log probabilities come"),
         ({"json_schema": "ignored", "json_object": "unknown", "logprobs": "unknown"}, "plain text (json_schema is ignored, whether json_object holds can't be told); whether log"),
-        ({"system": "refused", "json_object": "yes"}, "Usable. But it refuses the role system"),
+        ({"system": "refused", "json_object": "yes"}, "Usable. It refuses the role system"),
         ({"json_schema": "refused", "json_object": "empty", "text": "empty"}, "give it more with --max-tokens 8192"),
     ],
 )  # fmt: skip

@@ -32,7 +32,7 @@ def verdict_on(report: Report) -> str:
 
 def _sentences(report: Report) -> Iterator[str]:
     if report.outcome("system") == "refused":
-        yield "But it refuses the role system, which all of our templates use: name one of your own without (--template)."
+        yield "It refuses the role system: label puts that part of a template in front of the user's."
     yield f"{_form(report)}; {_soft(report)}."
     if report.outcome("max_tokens") == "refused" and report.outcome("max_completion_tokens") in {"yes", "ignored"}:
         yield "It takes max_completion_tokens in the place of max_tokens."
