@@ -181,6 +181,8 @@ class EndpointCritic:
     def _take(self, question: Question, lesson: _Lesson) -> None:
         """The whole run asks so from now on, unless it was about this one answer."""
         if not lesson.one_answer:
+            if lesson.features.rung != self._features.rung:
+                self._footing = Footing()
             self._features = lesson.features
             self._refused.append(self.address.redact(lesson.said))
         elif not question.down:
