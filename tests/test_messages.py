@@ -166,7 +166,7 @@ def test_the_input_of_the_tool_is_the_reply_and_is_read_as_json() -> None:
 def test_a_verdict_that_is_written_though_there_was_a_tool_is_read_as_text() -> None:
     may = body(replace(QUESTION, down=1), PARAMETERS, Features())
     reply = read_reply(answer(text('{"analysis": "x", '), text('"verdict": "A"}')), may)
-    assert (reply.rung, read_verdict(reply, JSON).p_first) == ("text", 1.0)
+    assert (reply.rung, read_verdict(reply, JSON).p_first) == ("json_object", 1.0)
     assert read_verdict(read_reply(answer(CALLED | {"name": "other"}), may), JSON).p_first is None
 
 
