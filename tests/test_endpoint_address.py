@@ -84,7 +84,7 @@ def test_claude_is_found_by_its_host_with_or_without_a_path(given: str) -> None:
     assert at("anthropic/m", {}, base_url=given).url == "http://h:1/v1/messages"
 
 
-@pytest.mark.parametrize("given", ["http://h:1", "http://h:1/", "http://h:1/v1"])
+@pytest.mark.parametrize("given", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/messages/"])
 def test_anthropics_own_variable_moves_claude_and_its_key(given: str) -> None:
     moved = at("anthropic/m", KEYS | {"ANTHROPIC_BASE_URL": given})
     assert (moved.url, moved.shown) == ("http://h:1/v1/messages", "http://h:1/v1")

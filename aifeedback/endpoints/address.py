@@ -192,9 +192,8 @@ def _base_url(provider: Provider, settings: EndpointSettings, environment: Mappi
         return settings.base_url
     moved = environment.get(provider.base_url_env, "").strip() if provider.base_url_env else ""
     if moved:
-        return moved.rstrip("/") + (
-            "" if moved.rstrip("/").endswith(provider.base_url_suffix) else provider.base_url_suffix
-        )
+        bare = moved.rstrip("/").removesuffix(_PATHS[provider.dialect])
+        return bare + ("" if bare.endswith(provider.base_url_suffix) else provider.base_url_suffix)
     if not provider.base_url:
         raise SettingsError(
             f"--critic {settings.critic}: where is it? Name its URL with --base-url or {provider.base_url_env}."
