@@ -243,6 +243,11 @@ def test_an_error_means_what_can_be_done_about_it(status: int, payload: bytes, k
             read_reply(payload, SENT)
 
 
+def test_a_limit_on_spending_is_told_with_the_status_that_came() -> None:
+    refusal = read_refusal(429, error("rate_limit_error", error_code="enforced_spend_limit_reached"))
+    assert str(meaning(refusal)).startswith("the quota is used up (429: Words.)")
+
+
 @pytest.mark.parametrize(
     ("status", "said", "becomes"),
     [

@@ -244,4 +244,4 @@ def meaning(refusal: Refusal) -> AifeedbackError:
     """What to do about an error response, as the exception that says so."""
     # A limit on spending is a 400 or a 429, and holds for the rest of the month.
     spent = refusal.status in {400, 429} and _SPENT.search(f"{refusal.code} {refusal.message}")
-    return chat.meaning(replace(refusal, status=402) if spent else refusal)
+    return chat.meaning(replace(refusal, code=f"insufficient_quota {refusal.code}") if spent else refusal)
