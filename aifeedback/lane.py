@@ -76,7 +76,8 @@ class Lane:
     async def _better(self, further: Question | None, reply: Reply) -> Reply:
         """Put a question once more whose `reply` was cut off or can't be read, as long as its critic knows another way.
 
-        The last complete reply counts. Each is a request like any other, with its own slot and its own money.
+        The last complete reply counts, where none is complete the last. Each is a request like any other, with its own
+        slot and its own money.
         """
         while further is not None:
             try:
@@ -84,7 +85,7 @@ class Lane:
             except GiveUp:
                 break
             self._spending.repeated += 1
-            if latest.complete:
+            if latest.complete or not reply.complete:
                 reply = latest
             further = self._anew(further, latest) if self._anew else None
         return reply

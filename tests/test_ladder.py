@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import aifeedback as af
 from aifeedback.api import Options
 from aifeedback.critics.endpoint import EndpointCritic
 from aifeedback.endpoints.address import EndpointSettings, resolve
@@ -19,7 +20,7 @@ from aifeedback.endpoints.features import Features
 from aifeedback.errors import BudgetSpent, GiveUp
 from aifeedback.job import run_job
 from aifeedback.labeling import Progress
-from aifeedback.records import Order, Pair, PFirst, Question, Reply, Status, VerdictFormat
+from aifeedback.records import Order, Pair, PFirst, Question, Reply, Status, Usage, VerdictFormat
 from aifeedback.testing import ScriptedCritic, StartServer
 from aifeedback.testing.server import Server
 from aifeedback.verdicts.form import form_of
@@ -104,6 +105,20 @@ def test_what_is_cut_off_with_twice_the_room_stays_unparsed_is_not_kept_and_is_t
         assert (ran.labels, ran.requests, sorted(ran.limits())) == ([], (4, 2, 0), [200, 200, 400, 400])
         assert [(row["status"], row["reason"].partition(":")[0]) for row in ran.rest] == [("unparsed", "the reply was cut off")]  # fmt: skip
         assert ran.notes == ["vllm/m: 2 replies stayed cut off at their length. Raise --max-tokens (now 200), which asks every question anew."]  # fmt: skip
+
+
+def test_how_long_a_reply_was_that_stayed_cut_off_is_told_of_the_longest() -> None:
+    class TooTalkative:
+        name = "talker"
+
+        async def ask(self, question: Question) -> Reply:
+            return Reply("Well", finish_reason="length", usage=Usage(10, 0, 200 * question.room))
+
+        def anew(self, question: Question, reply: Reply) -> Question | None:
+            return replace(question, room=2) if question.room == 1 else None
+
+    [label] = af.label(some_pairs(1), critic=TooTalkative())
+    assert (label.status, label.reason) == (Status.UNPARSED, "the reply was cut off: after 400 tokens")
 
 
 def test_twice_the_room_that_is_refused_leaves_the_first_reply_and_teaches_nothing(
