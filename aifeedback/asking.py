@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aifeedback.errors import GiveUp, StopRun
+from aifeedback.errors import CriticGone, GiveUp, StopRun
 from aifeedback.keys import Asked, Key
 from aifeedback.lane import Lane
 from aifeedback.noticed import Noticed
@@ -191,8 +191,8 @@ class Asking:
         except GiveUp as error:
             return error
         except StopRun as error:
-            self._stop(error)
-            return _unasked(error)
+            self._stop(self._named(error, flight.lane))
+            return _unasked(self.stopped or error)
 
     def _keep(self, flight: _Flight, reply: Reply) -> None:
         """Hand a complete reply to the next commit; any other is asked again by the next run."""
@@ -213,6 +213,13 @@ class Asking:
         noticed = self.noticed[lane]
         if noticed.waits:
             noticed.look(reply)
+
+    def _named(self, error: StopRun, lane: Lane) -> StopRun:
+        """What stops the run, with the critic that it is about where there are several."""
+        said, name = str(error), lane.critic.name
+        if len(self._lanes) < 2 or not isinstance(error, CriticGone) or said.startswith(name):
+            return error
+        return CriticGone(f"{name}: {said}")
 
     def _stop(self, error: StopRun) -> None:
         if self.stopped is None:

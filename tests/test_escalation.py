@@ -166,7 +166,7 @@ def test_a_strong_critic_that_is_gone_stops_the_run_and_its_pairs_are_unasked() 
 
     run = af.label(some_pairs(9), critic=cheap(), escalate_to=ScriptedCritic(gone, "gone"), on_conflict="escalate")
     seen = [next(run) for _ in range(9)]
-    with pytest.raises(CriticGone):
+    with pytest.raises(CriticGone, match=r"^gone: no such thing\.$"):
         next(run)
     assert all(seen[number].status is af.Status.UNASKED for number in (0, 3, 6))
 
