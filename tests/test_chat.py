@@ -77,6 +77,14 @@ def test_each_rung_asks_in_its_way(rung: int, name: str) -> None:
     assert "response_format" not in body(question(TAGS), parameters(), Features(rung=rung))
 
 
+def test_what_is_refused_for_its_value_is_sent_with_another() -> None:
+    refused = Features(dropped=("temperature=1.5", "reasoning_effort=xhigh"))
+    without = body(question(TAGS), ChatParameters("m", 1.5, 9, "xhigh", {}), refused)
+    assert not {"temperature", "reasoning_effort"} & without.keys()
+    kept = body(question(TAGS), ChatParameters("m", 0.0, 9, "high", {}), refused)
+    assert (kept["temperature"], kept["reasoning_effort"]) == (0.0, "high")
+
+
 def test_what_is_refused_is_left_out_and_extra_fields_win() -> None:
     sent = body(
         question(TAGS),

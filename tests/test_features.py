@@ -13,6 +13,8 @@ from aifeedback.endpoints.features import (
     about_one_answer,
     about_parameters,
     adapt,
+    by_value,
+    left_out,
     remembered,
     rung_at,
     without_rung,
@@ -247,6 +249,21 @@ def test_fewer_log_probabilities_are_asked_for_down_to_none(error: object, count
 def test_what_was_kept_before_log_probabilities_were_asked_for_is_read() -> None:
     kept = {"rung": 1, "max_tokens_name": "max_tokens", "dropped": ["temperature"]}
     assert remembered(kept) == Features(1, dropped=("temperature",), top_logprobs=20)
+
+
+def test_what_was_refused_for_its_value_is_sent_with_another_one_also_by_later_runs() -> None:
+    sent = {"temperature": 1.5, "reasoning_effort": "xhigh", "max_tokens": 9}
+    features = AT_FIRST
+    for name in ("temperature", "reasoning_effort"):
+        refused = adapt(features, sent=frozenset(sent), parameter=name, message="Unsupported value")
+        assert refused is not None
+        features = by_value(features, refused, sent)
+    assert (again := remembered(features.as_dict())).dropped == ("temperature=1.5", "reasoning_effort=xhigh")
+    assert left_out(again, "temperature", 1.5)
+    assert not left_out(again, "temperature", 0.0)
+    assert by_value(again, again, {"temperature": 0.0}) == again
+    system = Features(dropped=("system",))
+    assert by_value(AT_FIRST, system, sent) == system
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,11 @@ def test_thinking_is_asked_for_in_the_newest_form_that_is_not_refused() -> None:
     assert "tools" not in body(replace(QUESTION, down=1), wants("high"), Features())
     none = body(QUESTION, wants("high"), Features(dropped=("thinking.adaptive", "thinking.enabled")))
     assert none == SENT
+    value = Features(dropped=("output_config={'effort': 'xhigh'}", "temperature=1.5"))
+    assert "output_config" not in body(QUESTION, wants("xhigh"), value)
+    assert body(QUESTION, wants("high"), value)["output_config"] == {"effort": "high"}
+    assert "temperature" not in body(QUESTION, replace(PARAMETERS, temperature=1.5), value)
+    assert body(QUESTION, PARAMETERS, value)["temperature"] == PARAMETERS.temperature
     assert body(QUESTION, wants("none"), Features())["thinking"] == {"type": "disabled"}
     assert body(QUESTION, wants("none"), Features())["tool_choice"] == SENT["tool_choice"]
 

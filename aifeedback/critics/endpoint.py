@@ -18,6 +18,7 @@ from aifeedback.endpoints.features import (
     Footing,
     about_one_answer,
     about_parameters,
+    by_value,
     names_logprobs,
     without_limit,
     without_rung,
@@ -226,6 +227,7 @@ class EndpointCritic:
         one_answer = lower and about_one_answer(refusal.code, refusal.message)
         if lower and question.down and not one_answer:  # it takes the rung that it stands on
             changed = without_rung(features, features.rung + question.down)
+        changed = by_value(features, changed, fields)
         return _Lesson(changed, " ".join(refusal.message.split())[:200], one_answer)
 
     def _heed(self, reply: Reply) -> None:

@@ -62,8 +62,10 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
         fields["logprobs"] = True
         if parameters.extra_body.get("logprobs", True) is True:  # the one is an error without the other
             fields["top_logprobs"] = features.top_logprobs
-    for name in features.dropped:
-        fields.pop(name, None)
+    for each in features.dropped:
+        name, _, value = each.partition("=")
+        if not value or str(fields.get(name)) == value:
+            fields.pop(name, None)
     return fields | dict(parameters.extra_body)
 
 

@@ -10,6 +10,8 @@ RUNGS = ("json_schema", "json_object", "text")
 MOST_LOGPROBS = 20
 _FEWER_LOGPROBS = 5
 _OPTIONAL = ("temperature", "reasoning_effort")
+_BY_VALUE = ("temperature", "reasoning_effort", "output_config")
+"""What may be refused for its value alone: another temperature or effort is taken."""
 _DISPENSABLE = ("logprobs", "response_format", "reasoning_effort", "temperature")
 """What is left out, the first one first, where a router finds nobody who takes all that was sent, and names nothing."""
 _ENOUGH_STRAYS = 3
@@ -36,7 +38,8 @@ _NO_SYSTEM = re.compile(
 class Features:
     """How this endpoint wants to be asked. `rung` indexes RUNGS; `dropped` names what it refuses.
 
-    That may be a parameter, a rung further down, or `system`: messages of that role. `top_logprobs`: how many
+    That may be a parameter, one with its value (`temperature=1.5`), a rung further down, or `system`: messages of that
+    role. `top_logprobs`: how many
     alternatives to each token are asked for; 0: it gives no log probabilities.
     """
 
@@ -72,6 +75,20 @@ def rung_at(features: Features, down: int = 0) -> str:
 def without_rung(features: Features, rung: int) -> Features:
     """For an endpoint that takes the rung it stands on, and refuses that one below it."""
     return replace(features, dropped=(*features.dropped, RUNGS[min(rung, len(RUNGS) - 1)]))
+
+
+def by_value(before: Features, after: Features, sent: Mapping[str, object]) -> Features:
+    """`after`, where what was refused just now may be taken with another value than was `sent`."""
+    dropped = tuple(
+        f"{name}={sent[name]}" if name in _BY_VALUE and name in sent and name not in before.dropped else name
+        for name in after.dropped
+    )
+    return after if dropped == after.dropped else replace(after, dropped=dropped)
+
+
+def left_out(features: Features, name: str, value: object) -> bool:
+    """Whether the endpoint refused a parameter, with this value or with any."""
+    return name in features.dropped or f"{name}={value}" in features.dropped
 
 
 def about_parameters(status: int, message: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from aifeedback.endpoints import chat, streams
 from aifeedback.endpoints.chat import ChatParameters, Refusal, verdict_schema
-from aifeedback.endpoints.features import RUNGS, Features
+from aifeedback.endpoints.features import RUNGS, Features, left_out
 from aifeedback.endpoints.payload import count_of, glimpse, json_object, part_of, text_of
 from aifeedback.errors import AifeedbackError, Hiccup
 from aifeedback.jsontext import dumps
@@ -44,7 +44,7 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
     caches = "cache_control" not in features.dropped
     fields |= {"model": parameters.model, "max_tokens": room * question.room}
     fields |= _dialogue(question.messages, question.fixed if caches else 0)
-    if not thinks and "temperature" not in features.dropped:
+    if not thinks and not left_out(features, "temperature", parameters.temperature):
         fields["temperature"] = parameters.temperature
     step = _STEPS[min(max(features.rung, int(thinks)) + question.down, len(_STEPS) - 1)]
     fields |= _verdict_tool(question.format, step)
@@ -90,7 +90,8 @@ def _thinking(effort: str, features: Features) -> dict[str, object]:
         return {}
     # Newer models leave the text of their thinking out unless it is asked for.
     display = {} if "thinking.display" in features.dropped else {"display": "summarized"}
-    config = {} if "output_config" in features.dropped else {"output_config": {"effort": _EFFORTS.get(effort, effort)}}
+    wanted = {"effort": _EFFORTS.get(effort, effort)}
+    config = {} if left_out(features, "output_config", wanted) else {"output_config": wanted}
     return {"thinking": {"type": "adaptive", **display}, **config}
 
 
