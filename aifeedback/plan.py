@@ -79,6 +79,7 @@ class _Critic:
         self.bytes = 0
         self.about = 0
         self.most = 0
+        self.longest = 0
         self._most = most_for(critic, ask, environment)
         self._output = min(ask.max_tokens, _reply_tokens(job.template))
 
@@ -87,6 +88,8 @@ class _Critic:
         size = sum(len(message.content.encode()) for message in question.messages)
         self.requests += 1
         self.bytes += size
+        # No reply may be longer than another: one look tells for all.
+        self.longest = self.longest or self._most(question).output
         if self.price is not None and self.price is not FREE:
             self.about += self.price.of(Usage(input=size // _BYTES_A_TOKEN, output=self._output))
             self.most += self.price.most(self._most(question))
@@ -115,7 +118,6 @@ def _cost_lines(job: Job, first: Sequence[_Critic], strong: Sequence[_Critic]) -
 
 
 def _text(job: Job, counts: Counter[str], critics: Sequence[_Critic], shown: Question | None) -> str:
-    ask = job.label_settings.ask
     first, strong = critics[: len(job.critics)], critics[len(job.critics) :]
     requests = sum(critic.requests for critic in first)
     lines = [
@@ -126,7 +128,7 @@ def _text(job: Job, counts: Counter[str], critics: Sequence[_Critic], shown: Que
             f"escalation  at most {critic.requests} more, to {critic.name} ({critic.stored} are answered from the store)"
             for critic in strong
         ),
-        f"tokens      about {sum(critic.bytes for critic in first) // _BYTES_A_TOKEN} in, at most {requests * ask.max_tokens} out",
+        f"tokens      about {sum(critic.bytes for critic in first) // _BYTES_A_TOKEN} in, at most {sum(critic.requests * critic.longest for critic in first)} out",
         *_cost_lines(job, first, strong),
     ]
     if shown is not None:

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import pytest
 import aifeedback as af
 from aifeedback.api import Options
 from aifeedback.cli import screen
+from aifeedback.endpoints.address import EndpointSettings
 from aifeedback.errors import BudgetSpent, SettingsError
 from aifeedback.files import Reader
 from aifeedback.job import run_job
 from aifeedback.labeling import Progress
+from aifeedback.lanes import CriticSettings
+from aifeedback.plan import plan
 from aifeedback.records import Reply, Usage
 from aifeedback.settings import InputSettings
 from aifeedback.summary import Tally
@@ -394,6 +398,16 @@ def test_the_plans_worst_case_is_what_a_run_sets_aside(
     assert aifeedback(*arguments).code == 1
     unsure = json.loads((tmp_path / "s.json").read_text())["cost_unsure_usd"]
     assert f"at most ${unsure:.4f} without failures" in planned
+
+
+def test_a_plan_counts_the_longest_replies_that_each_critic_may_give(tmp_path: Path) -> None:
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(3))
+    critics = [
+        CriticSettings(EndpointSettings("openai/gpt-4o-mini"), max_tokens=500),
+        CriticSettings(EndpointSettings("anthropic/claude-sonnet-4-5"), reasoning_effort="high"),
+    ]
+    job = replace(Options("builtin", store=None).job([str(tmp_path / "pairs.jsonl")]), critics=critics)
+    assert f", at most {6 * 500 + 6 * (2048 + 8192)} out\n" in plan(job, environment={})
 
 
 def test_a_critic_of_ones_own_is_kept_within_a_budget(tmp_path: Path) -> None:
