@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aifeedback.cli.screen import Screen
 from aifeedback.testing import StartServer
 from tests.conftest import ROOT, Command, clean_environment, read_lines, some_pairs, write_lines
 
@@ -222,6 +223,11 @@ def test_a_reader_that_closes_the_pipe_early_ends_the_run_quietly(tmp_path: Path
     assert json.loads(first)["id"] == "0"
     assert code == "0"
     assert done.stderr == ""
+
+
+def test_what_a_server_says_does_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().note("refused (\x1b[31mred\x9b)\nand \udc80 more")
+    assert capsys.readouterr().err == "Note: refused ( [31mred )\nand   more\n"
 
 
 def test_a_terminal_without_input_is_told_what_to_do_and_does_not_hang(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ class Screen:
             self.line(f"Error: {text}")
 
     def line(self, text: str) -> None:
-        """One line, on stderr; nobody may be left to read it."""
+        """One line, on stderr; nobody may be left to read it. A server's words in it must not steer a terminal."""
         try:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write("".join(c if c.isprintable() or c == "\n" else " " for c in text) + "\n")
             sys.stderr.flush()
         except OSError:
             pass
