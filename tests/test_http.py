@@ -324,6 +324,18 @@ async def test_what_is_refused_is_left_out_and_told_once_it_was_answered() -> No
     ]
 
 
+async def test_refusals_do_not_say_that_log_probabilities_are_dropped() -> None:
+    refusal = reply(dumps({"choices": [{"finish_reason": "stop", "message": {"content": None, "refusal": "No."}}]}))
+    learnt: list[tuple[Features, str]] = []
+    async with serving(refusal, refusal, refusal, reply(ANSWER)) as (url, seen), critic(url, learnt) as one:
+        for _ in range(5):
+            await one.ask(QUESTION)
+        assert not learnt
+        assert all(b'"top_logprobs":20' in request for request in seen)
+        await one.ask(QUESTION)  # the third answer without any that is none
+        assert [features.top_logprobs for features, _ in learnt] == [0]
+
+
 async def test_a_limit_that_is_refused_under_either_name_is_left_out_from_then_on() -> None:
     learnt: list[tuple[Features, str]] = []
     unsupported = [refusing(f"Unsupported parameter: {name}") for name in ("max_tokens", "max_completion_tokens")]

@@ -161,7 +161,7 @@ class EndpointCritic:
             if response.status == 200:
                 self._tell()
                 reply = self._dialect.read_reply(response.body, fields)
-                if "top_logprobs" in fields and reply.complete:
+                if "top_logprobs" in fields and reply.complete and not reply.refusal:  # that has none on any endpoint
                     self._heed(reply)
                 return reply
             lesson = self._lesson(question, features, fields, response)
