@@ -191,8 +191,7 @@ class Asking:
         except GiveUp as error:
             return error
         except StopRun as error:
-            self._stop(self._named(error, flight.lane))
-            return _unasked(self.stopped or error)
+            return _unasked(self._stop(self._named(error, flight.lane)))
 
     def _keep(self, flight: _Flight, reply: Reply) -> None:
         """Hand a complete reply to the next commit; any other is asked again by the next run."""
@@ -221,11 +220,13 @@ class Asking:
             return error
         return CriticGone(f"{name}: {said}")
 
-    def _stop(self, error: StopRun) -> None:
+    def _stop(self, error: StopRun) -> StopRun:
+        """What stopped the run: the first that did."""
         if self.stopped is None:
             self.stopped = error
             for lane in self._lanes:
                 lane.stop(error)
+        return self.stopped
 
 
 def _unasked(stopped: StopRun) -> GiveUp:
