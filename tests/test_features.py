@@ -149,6 +149,12 @@ def test_a_router_that_finds_nobody_for_all_parameters_is_sent_ever_fewer() -> N
     assert not about_parameters(404, "The model does not exist")
 
 
+def test_a_500_is_about_parameters_only_where_it_says_what_the_model_can_not_do() -> None:
+    assert about_parameters(500, "Failed to parse grammar")
+    assert about_parameters(500, "Value is not callable: {{ raise_exception('System role not supported') }}")
+    assert not about_parameters(500, "response_format: internal error, temperature of the GPU is unknown")
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -159,8 +165,10 @@ def test_a_router_that_finds_nobody_for_all_parameters_is_sent_ever_fewer() -> N
         [{"error": {"code": 400, "message": "Developer instruction is not enabled for models/gemma-3-27b-it", "status": "INVALID_ARGUMENT"}}],
         openai("system messages are not supported by this model"),
         openai('messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter'),
+        {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'user' or 'assistant'", "input": "system"}]},
+        {"message": {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'user' or 'assistant'", "input": "system"}]}},
     ],
-    ids=["Gemma", "o1-mini", "Mistral", "Llama", "Gemini", "prose", "gateway"],
+    ids=["Gemma", "o1-mini", "Mistral", "Llama", "Gemini", "prose", "gateway", "FastAPI", "Mistral 422"],
 )  # fmt: skip
 def test_a_system_role_that_is_refused_is_told_to_the_user_instead(error: object) -> None:
     assert after(error, sent=SENT | {"system"}) == Features(dropped=("system",))

@@ -20,11 +20,13 @@ from aifeedback.endpoints.features import Features
 from aifeedback.errors import BudgetSpent, GiveUp
 from aifeedback.job import run_job
 from aifeedback.labeling import Progress
-from aifeedback.records import Order, Pair, PFirst, Question, Reply, Status, Usage, VerdictFormat
+from aifeedback.records import Message, Order, Pair, PFirst, Question, Reply, Status, Usage, VerdictFormat
 from aifeedback.testing import ScriptedCritic, StartServer
 from aifeedback.testing.server import Server
 from aifeedback.verdicts.form import form_of
 from tests.conftest import Command, read_lines, some_pairs, write_lines
+from tests.test_http import critic, serving
+from tests.test_http import reply as responding
 
 FORM = VerdictFormat("json", {"A": PFirst(1.0), "B": PFirst(0.0), "tie": PFirst(0.5)})
 A = '{"analysis": "It cites sources.", "verdict": "A"}'
@@ -394,3 +396,25 @@ def test_the_command_tells_once_what_it_found_out_and_what_did_not_come(
     cut = aifeedback(*command, "--max-tokens", "40")
     assert cut.code == 1
     assert "vllm/m: 8 replies stayed cut off at their length. Raise --max-tokens (now 40)" in cut.err
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "learnt"),
+    [
+        (403, "You are not allowed to use response_format with this model", Features(rung=1)),
+        (403, "temperature may not be set on this deployment", Features(dropped=("temperature",))),
+        (500, "Failed to parse grammar", Features(rung=1)),
+        (
+            500,
+            "Value is not callable: {{ raise_exception('System role not supported') }}",
+            Features(dropped=("system",)),
+        ),
+    ],
+)
+async def test_what_is_refused_with_an_odd_status_is_left_out_too(status: int, message: str, learnt: Features) -> None:
+    refused = responding(json.dumps({"error": {"message": message}}).encode(), status=status)
+    answered = responding(json.dumps({"choices": [{"message": {"content": A}, "finish_reason": "stop"}]}).encode())
+    told: list[tuple[Features, str]] = []
+    async with serving(refused, answered) as (url, seen), critic(url, told) as one:
+        assert (await one.ask(replace(QUESTION, messages=(Message("system", "s"), Message("user", "u"))))).content == A
+    assert ([features for features, _ in told], len(seen)) == ([learnt], 2)

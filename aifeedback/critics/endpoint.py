@@ -32,7 +32,7 @@ from aifeedback.records import CONTEXT_FULL, CUT_OFF_ENDINGS, Question, Reply, S
 from aifeedback.verdicts.form import form_of
 
 _log = logging.getLogger(__name__)
-_MAY_TEACH = frozenset({400, 404, 422, 501})
+_MAY_TEACH = frozenset({400, 403, 404, 422, 500, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +210,10 @@ class EndpointCritic:
         if not about_logprobs and not about_parameters(response.status, refusal.message):
             return None
         error = self._dialect.meaning(refusal)
-        ours_to_mend = response.status in _MAY_TEACH and (
-            response.status not in {400, 422} or (isinstance(error, GiveUp) and error.status is Status.FAILED)
-        )
+        if isinstance(error, GiveUp):
+            ours_to_mend = error.status is Status.FAILED
+        else:
+            ours_to_mend = response.status in _MAY_TEACH - {400, 422}
         if not ours_to_mend and not about_logprobs:
             return None  # it is about the content or the model: leaving a parameter out would not help
         ours = frozenset(fields) - frozenset(self.parameters.extra_body) - {"model", "messages"}

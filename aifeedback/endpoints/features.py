@@ -29,9 +29,11 @@ _NO_SYSTEM = re.compile(
     r"(?:system|developer)[\"'` ]{0,3}(?:role|message|prompt|instruction)s?\b.{0,40}(?:n.t|not|un)[ -]?(?:be )?(?:supported|allowed|enabled|permitted|accepted)"
     r"|\brole\b.{0,60}(?:not support|unsupported|unexpected|invalid|unknown).{0,20}[\"'`]?system"
     r"|(?:not support|unsupported|unexpected|invalid|unknown).{0,30}(?:system[\"'`]? role|role.{0,20}system)"
-    r"|roles must alternate|only user.{0,40}roles? (?:is|are) (?:supported|allowed)",
+    r"|roles must alternate|only user.{0,40}roles? (?:is|are) (?:supported|allowed)"
+    r"|\bmessages?\W{1,4}\d+\W{1,4}role\b.{0,60}input should be(?![^\"]{0,80}system)",
     re.IGNORECASE | re.DOTALL,
 )
+_NO_GRAMMAR = re.compile(r"(?:failed to|unable to|can(?:no|')t)\b.{0,30}\bgrammar", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,16 @@ def left_out(features: Features, name: str, value: object) -> bool:
 
 
 def about_parameters(status: int, message: str) -> bool:
-    """Whether an error may be about what a request carries: OpenRouter says with a 404 that no provider takes it."""
-    return status in {400, 422, 501} or (status == 404 and _NO_ROUTE.search(message) is not None)
+    """Whether an error may be about what a request carries.
+
+    OpenRouter says with a 404 that no provider takes it, OpenAI with a 403 what is not allowed, llama.cpp with a 500
+    that a model's template knows no system or that it can make no grammar.
+    """
+    if status == 404:
+        return _NO_ROUTE.search(message) is not None
+    if status == 500:
+        return bool(_NO_SYSTEM.search(message) or _NO_GRAMMAR.search(message))
+    return status in {400, 403, 422, 501}
 
 
 def about_one_answer(code: str, message: str) -> bool:
@@ -157,7 +167,7 @@ def _fewer(now: int, named: str, message: str) -> int:
 
 
 def names_logprobs(error: bytes) -> bool:
-    """Whether an error response may be about log probabilities: OpenAI refuses them with 403, as what is not allowed."""
+    """Whether an error response may be about log probabilities, whatever its status."""
     return b"logprobs" in error.lower()
 
 
