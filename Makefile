@@ -39,7 +39,7 @@ test: $(VENV)/.developing ## Check format, lint, types, import contracts and run
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report= --durations=5
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report= --durations=5
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=95
 
 comma := ,

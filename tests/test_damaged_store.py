@@ -99,7 +99,8 @@ def test_a_file_that_is_no_store_is_set_aside_untouched_and_all_pairs_are_labell
     server.reset()
     code, said = run(tmp_path, server)
     assert (code, written(tmp_path)) == (0, labelled), said
-    (note,) = notes(said)
+    note, *others = notes(said)
+    assert all("log probabilities" in other for other in others), "asked anew, it is found out anew"
     assert "set aside as replies.sqlite.aside-1" in note
     assert store_of(tmp_path).with_name("replies.sqlite.aside-1").read_bytes() == content
     assert (server.stats()["requests"], stored(tmp_path)) == (QUESTIONS, QUESTIONS)
