@@ -150,15 +150,27 @@ def test_a_reply_is_read_with_all_that_it_says() -> None:
         ({"role": "assistant"}, "", "", ""),
         ({"content": {"verdict": "A"}}, '{"verdict":"A"}', "", ""),
         ({"content": 5}, "5", "", ""),
+        ({"content": None, "tool_calls": [{"function": {"name": "json", "arguments": "{}"}}]}, "", "{}", ""),
+        ({"content": "c", "tool_calls": [{"function": {"name": "json", "arguments": "{}"}}]}, "c", "", ""),
+        ({"content": "", "tool_calls": [{"function": {"arguments": "1"}}, {"function": {"arguments": "2"}}]}, "", "", ""),
+        ({"content": "", "tool_calls": [{"function": None}]}, "", "", ""),
         ({"content": "half a pair \ud83d here"}, "half a pair \ufffd here", "", ""),
         ({"content": {"big": 2**70, "half": "\ud83d"}}, '{"big":1180591620717411303424,"half":"\\ud83d"}', "", ""),
     ],
-    ids=["reasoning_content", "reasoning", "null content", "parts", "no parts", "refusal", "nothing", "object", "number", "lone surrogate", "odd object"],
+    ids=["reasoning_content", "reasoning", "null content", "parts", "no parts", "refusal", "nothing", "object", "number", "tool", "tool besides", "tools", "odd tool", "lone surrogate", "odd object"],
 )  # fmt: skip
 def test_messages_of_all_kinds_are_read(message: object, content: str, reasoning: str, refusal: str) -> None:
     reply = read_reply(answer(message), {})
     assert (reply.content, reply.reasoning, reply.refusal) == (content, reasoning, refusal)
     reply.content.encode()
+
+
+def test_an_answer_as_the_completions_api_has_it_is_read() -> None:
+    assert read_reply(b'{"choices": [{"text": "yes", "finish_reason": "stop"}]}', {}).content == "yes"
+    with pytest.raises(Hiccup):
+        read_reply(b'{"choices": [{"text": null, "finish_reason": "stop"}]}', {})
+    with pytest.raises(Hiccup):
+        read_reply(b'{"choices": [{"text": "yes", "message": "x"}]}', {})
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ TRUTHS: list[tuple[str, str, dict[str, str], str]] = [
     ("no n, no seed", "400-param:n 400-param:1:seed", {"n": "refused", "seed": "refused"}, "json_schema"),
     ("no log probabilities", "400-param:logprobs", {"logprobs": "refused"}, "soft labels take several samples"),
     ("thinking aloud", "think", {"thinking": "yes"}, "It thinks before it answers"),
-    ("answers in the wrong place", "reasoning-content", {"text": "misplaced", "json_schema": "misplaced", "json_object": "misplaced"}, "come in the reasoning"),
+    ("answers in the wrong place", "reasoning-content", {"text": "misplaced", "json_schema": "misplaced", "json_object": "misplaced"}, "come beside the content"),
     ("as a stream", "event-stream", {}, "json_schema"),
     ("always cut off", "length", {"json_schema": "unknown", "json_object": "unknown", "max_tokens": "yes", "max_completion_tokens": "yes"}, "whether json_schema holds can't be told, whether json_object holds"),
     ("thinks to the end of its room", "think length", {"text": "empty", "json_schema": "empty", "json_object": "empty", "thinking": "yes", "max_tokens": "yes", "max_completion_tokens": "yes"}, "--max-tokens 8192"),

@@ -49,7 +49,7 @@ def _form(report: Report) -> str:
     rung = rung_of(report)
     if rung != "text":
         tool = ", as the input of a tool" if report.api == "messages" else ""
-        where = ", and come in the reasoning" if report.outcome(rung) == "misplaced" else ""
+        where = ", and come beside the content" if report.outcome(rung) == "misplaced" else ""
         return f"Verdicts are asked for as {rung}{tool}{where}"
     outcomes = {name: report.outcome(name) for name in RUNGS[:-1]}
     whys = [f"{name} is {outcome}" for name, outcome in outcomes.items() if outcome in {"refused", "ignored", "empty"}]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aifeedback.endpoints.payload import json_object, part_of, text_of
+from aifeedback.endpoints.payload import json_object, part_of, text_of, tool_input
 from aifeedback.errors import AifeedbackError, CriticGone, GiveUp, Hiccup
 from aifeedback.records import CUT_OFF_ENDINGS, Reply, Status
 from aifeedback.verdicts.thinking import without_thinking
@@ -88,7 +88,7 @@ def holds_logprobs(payload: bytes) -> bool:
 
 
 def thinking_field(payload: bytes) -> str:
-    """The field of a response that holds thinking beside the content; the empty text where none does."""
+    """The field of a response that holds thinking, or what should be the content; the empty text where none does."""
     data = json_object(payload) or {}
     blocks, choices = data.get("content"), data.get("choices")
     if isinstance(blocks, list):
@@ -96,4 +96,5 @@ def thinking_field(payload: bytes) -> str:
         return "thinking blocks" if thinks else ""
     first = choices[0] if isinstance(choices, list) and choices else None
     message = part_of(first, "message") if isinstance(first, dict) else {}
-    return next((name for name in ("reasoning_content", "reasoning") if text_of(message.get(name)).strip()), "")
+    named = next((name for name in ("reasoning_content", "reasoning") if text_of(message.get(name)).strip()), "")
+    return named or "tool_calls" * (not text_of(message.get("content")).strip() and bool(tool_input(message)))

@@ -15,6 +15,7 @@ from aifeedback.endpoints.payload import glimpse as _glimpse
 from aifeedback.endpoints.payload import json_object as _object
 from aifeedback.endpoints.payload import part_of as _part
 from aifeedback.endpoints.payload import text_of as _text
+from aifeedback.endpoints.payload import tool_input
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.prices import Most, most_input
@@ -156,11 +157,15 @@ def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
         raise Hiccup(f"the endpoint's answer has no choices but {_glimpse(payload)}")
     message = choices[0].get("message")
     if not isinstance(message, dict):
-        raise Hiccup("the endpoint's answer has a choice without a message")
+        if message is not None or not isinstance(choices[0].get("text"), str):
+            raise Hiccup("the endpoint's answer has a choice without a message")
+        message = {"content": choices[0]["text"]}  # as the completions API has it
     if choices[0].get("finish_reason") == "error" or choices[0].get("error"):
         raise Hiccup(f"the endpoint broke off its answer: {_text(choices[0].get('error'))[:200]}")
     content = _text(message.get("content"))
     reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
+    if not content.strip() and not reasoning.strip():
+        reasoning = tool_input(message)
     return Reply(
         content=content,
         reasoning=reasoning,

@@ -42,6 +42,14 @@ def part_of(value: Mapping[str, object], name: str) -> Mapping[str, object]:
     return part if isinstance(part, dict) else {}
 
 
+def tool_input(message: Mapping[str, object]) -> str:
+    """The input of the one tool that a message calls: some gateways force JSON that way, and leave it there."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list) or len(calls) != 1 or not isinstance(calls[0], dict):
+        return ""
+    return text_of(part_of(calls[0], "function").get("arguments"))
+
+
 def count_of(value: object) -> int:
     """A number of tokens; 0 for what is none."""
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
