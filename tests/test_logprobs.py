@@ -152,6 +152,10 @@ def test_a_token_with_an_impossible_probability_has_no_alternatives(odd: object)
         assert [token.alternatives for token in read("It is A", fine, one)] == [(("It is ", -0.1),), ()]
 
 
+def test_a_certain_token_may_be_rounded_to_a_little_more() -> None:
+    assert read("A", entry("A", 1.1920929e-07, B=-9.0)) == (Token(0, 1, (("A", 0.0), ("B", -9.0))),)
+
+
 def test_probabilities_that_sum_to_more_than_1_are_none() -> None:
     assert read("A", entry("A", -0.1, B=-0.1)) == ()
     assert read("A", entry("A", 0.0, B=-9.0)) == (Token(0, 1, (("A", 0.0), ("B", -9.0))),)

@@ -19,6 +19,8 @@ _MOST_AFTER = 8
 _LEAST = -9999.0
 """What OpenAI writes for a probability of 0, also in place of minus infinity, which JSON can't say."""
 _MOST_SUM = 1.001
+_ROUNDING = 1e-4
+"""So much above 0 a log probability may be: single precision rounds that of a token that is all but certain."""
 
 
 def tokens_of(data: Mapping[str, object], choice: Mapping[str, object], said: str) -> tuple[Token, ...]:
@@ -160,9 +162,9 @@ def _alternatives(entry: Mapping[str, object]) -> tuple[tuple[str, float], ...]:
 
 
 def _logprob(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value <= _ROUNDING:
         return None
-    return float(max(value, _LEAST))
+    return float(min(max(value, _LEAST), 0.0))
 
 
 def _text(entry: Mapping[str, object]) -> str:
