@@ -152,6 +152,17 @@ def test_a_token_with_an_impossible_probability_has_no_alternatives(odd: object)
         assert [token.alternatives for token in read("It is A", fine, one)] == [(("It is ", -0.1),), ()]
 
 
+@pytest.mark.parametrize("after", [(), ("\n", "<end>")], ids=["nothing", "an end mark"])
+@pytest.mark.parametrize("lost", [("\ufffd", "\ufffd"), ("\ufffd", "\ufffd so")], ids=["alone", "with text"])
+def test_a_split_character_without_its_bytes_hides_only_what_stands_before_it(
+    lost: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    said = "x é" + lost[1][1:] + " [[A]]"
+    tokens = read(said, *(entry(text) for text in ("x ", *lost, " [[", "A", "]]", *after)))
+    assert [said[token.start : token.end] for token in tokens] == [" [[", "A", "]]"]
+    assert read(said.replace("é", "e"), *(entry(text) for text in ("x ", *lost, " [[", "A", "]]"))) == ()
+
+
 def test_a_certain_token_may_be_rounded_to_a_little_more() -> None:
     assert read("A", entry("A", 1.1920929e-07, B=-9.0)) == (Token(0, 1, (("A", 0.0), ("B", -9.0))),)
 

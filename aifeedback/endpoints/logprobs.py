@@ -19,6 +19,7 @@ _MOST_AFTER = 8
 _LEAST = -9999.0
 """What OpenAI writes for a probability of 0, also in place of minus infinity, which JSON can't say."""
 _MOST_SUM = 1.001
+_LOST = "\ufffd".encode()
 _ROUNDING = 1e-4
 """So much above 0 a log probability may be: single precision rounds that of a token that is all but certain."""
 
@@ -37,10 +38,14 @@ def tokens_of(data: Mapping[str, object], choice: Mapping[str, object], said: st
     wanted = core.encode("utf-8", "surrogatepass")
     edges = [0, *accumulate(map(len, spelled))]
     start = _place(wanted, spelled, edges)
-    if start is None:
+    if start is not None:
+        first = bisect_right(edges, start) - 1
+    elif known := _place_of_end(wanted, spelled, edges):
+        start, first = known
+    else:
         return ()
     end = start + len(wanted)
-    numbers = [n for n in range(bisect_right(edges, start) - 1, len(spelled)) if spelled[n] and edges[n] < end][-KEPT:]
+    numbers = [n for n in range(first, len(spelled)) if spelled[n] and edges[n] < end][-KEPT:]
     characters = _Characters(wanted, before=len(said) - len(said.lstrip()), count=len(core))
     tokens = tuple(
         Token(
@@ -110,6 +115,18 @@ def _place(wanted: bytes, tokens: Sequence[bytes], edges: Sequence[int]) -> int 
         if _blank(spelled[first:found]) and _blank(spelled[end:last]):
             return found
         found = spelled.rfind(wanted, 0, end - 1)
+    return None
+
+
+def _place_of_end(wanted: bytes, tokens: Sequence[bytes], edges: Sequence[int]) -> tuple[int, int] | None:
+    """The same by the end of `wanted` alone, and the first token there: where a character is split and no bytes are given, what stands before is lost."""
+    lost = next((number for number in range(len(tokens) - 1, -1, -1) if _LOST in tokens[number]), len(tokens))
+    spelled = b"".join(tokens[lost:])
+    begin = spelled.rfind(_LOST) + len(_LOST)
+    for count in range(len(tokens), max(lost + 1, len(tokens) - _MOST_AFTER - 1), -1):
+        known = spelled[begin : edges[count] - edges[lost]].rstrip()
+        if known and wanted.endswith(known) and wanted[: -len(known)][-1:] >= b"\x80":
+            return edges[lost] + begin + len(known) - len(wanted), lost + 1
     return None
 
 
