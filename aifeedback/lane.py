@@ -240,7 +240,9 @@ class Lane:
 
     def _gone(self, error: Wait, waited_s: float) -> CriticGone:
         advice = "Is it running, and is --base-url right?" if isinstance(error, Away) else "--patience waits longer."
-        return CriticGone(f"{self.critic.name} at {self.asked.endpoint}: {error}. Waited {waited_s:.0f} s. {advice}")
+        wants = error.retry_after_s
+        waited = f"It asks for {wants:.0f} s." if wants > self._patience(error) else f"Waited {waited_s:.0f} s."
+        return CriticGone(f"{self.critic.name} at {self.asked.endpoint}: {error}. {waited} {advice}")
 
     def _pause(self) -> None:
         now = time.monotonic()
