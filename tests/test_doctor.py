@@ -258,7 +258,7 @@ def test_the_messages_api_is_asked_what_it_knows_and_nothing_else(
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    server.faults(*faults.split(), rpm=6000)
+    server.faults(*faults.split(), rpm=6_000_000)
     code, report, err = examined(capfd, "--critic", "anthropic/claude-haiku-4-5")
     server.faults(rpm=0)
     assert code == 0, err
@@ -268,7 +268,8 @@ def test_the_messages_api_is_asked_what_it_knows_and_nothing_else(
     assert {
         outcomes[name] for name in ("reach", "key", "model", "text", "system", "temperature", "limits", "price")
     } == {"yes"}
-    assert report["findings"]["limits"]["requests"]["a_minute"] == 6000
+    assert report["findings"]["limits"]["requests"]["a_minute"] == 6_000_000
+    assert report["findings"]["limits"]["detail"].startswith("6000000 requests a minute, ")
     assert said in report["verdict"]
     assert 'api_key_env = "ANTHROPIC_API_KEY"' in report["toml"]
 

@@ -292,5 +292,5 @@ def _limits(limits: Limits) -> Finding:
 
 
 def _allowance(name: str, allowance: Allowance) -> str:
-    most = f"{allowance.a_minute:g} {name} a minute" if allowance.a_minute else name
-    return most if allowance.left is None else f"{most}, {allowance.left:g} left"
+    most = f"{allowance.a_minute:.10g} {name} a minute" if allowance.a_minute else name
+    return most if allowance.left is None else f"{most}, {allowance.left:.10g} left"
