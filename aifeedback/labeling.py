@@ -338,8 +338,9 @@ def verdict(critic: str, question: Question, outcome: Reply | GiveUp, *, soft: b
     if isinstance(outcome, GiveUp):
         return Verdict(critic, question.order, question.sample, None, status=outcome.status, why=str(outcome))
     reading = read_verdict(outcome, question.format)
-    if soft and outcome.tokens:
-        reading = soften(reading, outcome, question.format)
+    if outcome.tokens:
+        reading = soften(reading, outcome, question.format) if soft else reading
+        outcome = replace(outcome, tokens=())  # they are large, and a verdict may wait long for the others on its pair
     if reading.p_first is None:
         return Verdict(
             critic, question.order, question.sample, None,

@@ -188,6 +188,13 @@ def test_a_side_that_is_missing_has_no_mass() -> None:
     assert_soft(reply(("C", {"C": 0.8, "A": 0.1})), LETTER, (0.1 + 0.4) / 0.9, 0.9)
 
 
+def test_a_verdict_does_not_hold_on_to_its_tokens() -> None:
+    said = Reply("A", tokens=(Token(0, 1, (("A", math.log(0.6)), ("B", math.log(0.4)))),))
+    for soft, expected in ((True, 0.6), (False, 1.0)):
+        found = verdict("c", Question((), LETTER, Pair("1", "p", "a", "b"), Order.AB), said, soft=soft)
+        assert (found.p_a, found.reply) == (expected, Reply("A"))
+
+
 def test_a_tie_counts_half_for_each_side_and_even_masses_are_a_tie() -> None:
     assert_soft(reply(("C", {"A": 0.25, "B": 0.25, "C": 0.5})), LETTER, 0.5, 1.0)
     assert_soft(reply(("A", {"A": 0.4, "B": 0.4, "C": 0.2})), LETTER, 0.5, 1.0)
