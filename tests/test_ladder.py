@@ -402,7 +402,7 @@ def test_the_command_tells_once_what_it_found_out_and_what_did_not_come(
     ("status", "message", "learnt"),
     [
         (403, "You are not allowed to use response_format with this model", Features(rung=1)),
-        (403, "temperature may not be set on this deployment", Features(dropped=("temperature",))),
+        (403, "temperature may not be set on this deployment", Features(dropped=("temperature=0.0",))),
         (500, "Failed to parse grammar", Features(rung=1)),
         (
             500,
