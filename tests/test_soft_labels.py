@@ -481,7 +481,7 @@ def test_what_is_not_soft_is_said_once_at_the_end_and_stands_in_its_row(tmp_path
     assert [[v["soft"] for v in row["feedback"]["verdicts"]] for row in rows] == [[True] * 2, [False] * 2] * 2
     assert rows[0]["preference"] == pytest.approx((P_AB + P_BA) / 2, abs=1e-6)
     assert rows[1]["preference"] == 1.0
-    assert notes.count("4 of 8 verdicts have no token probabilities and count as 1, 0.5 or 0; the others") == 1
+    assert notes.count("4 of 8 verdicts have no soft value and count as 1, 0.5 or 0; the others") == 1
     assert summary["manifest"]["parameters"]["soft"] == "auto"
     assert "--soft logprobs: 4 of 8 verdicts" in run(tmp_path, Unsure(only_even=True), "logprobs")[2]
     assert run(tmp_path, Unsure(), "logprobs")[2] == ""
