@@ -27,9 +27,7 @@ class Softness:
 
     def remark(self, told: Soft) -> str:
         """What is easily overlooked; `""` where there is nothing to say."""
-        counted = (
-            f"{self.hard} of {self.hard + self.soft} verdicts have no soft value and count as 1, 0.5 or 0"
-        )
+        counted = f"{self.hard} of {self.hard + self.soft} verdicts have no soft value and count as 1, 0.5 or 0"
         if told == "logprobs" and self.hard:
             return f"--soft logprobs: {counted}. Their rows say soft false; docs/soft-labels.md says why that may be."
         if told == "auto" and self.hard and self.soft:
