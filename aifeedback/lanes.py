@@ -15,7 +15,7 @@ from aifeedback.endpoints.pace import Pace
 from aifeedback.errors import SettingsError
 from aifeedback.keys import Asked
 from aifeedback.lane import Lane
-from aifeedback.prices import FREE, Most, Price, most_of
+from aifeedback.prices import FREE, Most, Price, most_of, with_dearer_writes
 from aifeedback.records import Question
 from aifeedback.settings import AskingSettings, AskSettings
 from aifeedback.store import Store
@@ -140,10 +140,10 @@ def price_of(critic: CriticSettings | Critic, asking: AskingSettings, environmen
         return asking.price
     if critic.endpoint.critic == BUILTIN:
         return FREE
+    address = resolve(critic.endpoint, environment, needs_key=False)
     named = critic.price or asking.price
     if named is not None:
-        return named
-    address = resolve(critic.endpoint, environment, needs_key=False)
+        return with_dearer_writes(named) if address.dialect == "messages" else named
     provider = providers()[address.provider]
     moved = address.shown != provider.base_url
     if provider.local and not moved:

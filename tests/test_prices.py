@@ -13,11 +13,13 @@ from genai_prices.data import providers as listers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aifeedback.endpoints.address import Provider, providers
+from aifeedback.endpoints.address import EndpointSettings, Provider, providers
 from aifeedback.endpoints.price_list import listed, near
 from aifeedback.errors import SettingsError
+from aifeedback.lanes import CriticSettings, price_of
 from aifeedback.prices import FREE, PICO, Most, Price, Rates, flat, in_dollars, most_input, read_price
 from aifeedback.records import Usage
+from aifeedback.settings import AskingSettings
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -55,6 +57,14 @@ def test_a_long_prompt_is_charged_at_its_step_as_a_whole() -> None:
 def test_parts_that_are_more_than_the_whole_are_charged_beside_it() -> None:
     price = flat(1, 10, 0.5)
     assert price.of(Usage(input=10, cached=100)) == price.of(Usage(input=10)) + 100 * PICO // 2_000_000
+
+
+def test_what_goes_into_claudes_cache_costs_a_quarter_more_also_at_a_price_of_ones_own() -> None:
+    price = flat(4, 10, 0.4)
+    claude = CriticSettings(EndpointSettings("anthropic/m"), price=price)
+    written = Usage(input=100, written=100)
+    assert price_of(claude, AskingSettings(), {}).of(written) == price.of(Usage(input=125))  # type: ignore[union-attr]
+    assert price_of(CriticSettings(EndpointSettings("openai/m"), price=price), AskingSettings(), {}) == price
 
 
 @given(
