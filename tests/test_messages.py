@@ -198,6 +198,12 @@ def test_a_turn_that_was_paused_has_failed_and_an_empty_one_says_nothing() -> No
     assert read_verdict(read_reply(answer(CALLED | {"input": {}}), SENT), JSON).p_first is None
 
 
+def test_an_ending_that_nobody_knows_is_no_answer_however_whole_it_looks() -> None:
+    with pytest.raises(GiveUp, match="not known: 'handed_over'") as caught:
+        read_reply(answer(CALLED, stop_reason="handed_over"), SENT)
+    assert caught.value.status is Status.FAILED
+
+
 @pytest.mark.parametrize(
     "payload",
     [b"", b"<html>", b"[]", b"{}", b'{"content": "A"}', b'{"content": ["A"]}', answer(CALLED, stop_reason=None)],

@@ -14,12 +14,25 @@ from aifeedback.endpoints import chat, streams
 from aifeedback.endpoints.chat import ChatParameters, Refusal, verdict_schema
 from aifeedback.endpoints.features import RUNGS, Features, left_out
 from aifeedback.endpoints.payload import count_of, glimpse, json_object, part_of, text_of
-from aifeedback.errors import AifeedbackError, Hiccup
+from aifeedback.errors import AifeedbackError, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.prices import Most, most_input
-from aifeedback.records import Message, Question, Reply, Usage, VerdictFormat
+from aifeedback.records import (
+    BROKEN_ENDINGS,
+    CUT_OFF_ENDINGS,
+    FILTERED_ENDINGS,
+    Message,
+    Question,
+    Reply,
+    Status,
+    Usage,
+    VerdictFormat,
+)
 
 _TOOL = "verdict"
+_WHOLE = frozenset({"end_turn", "stop_sequence", "tool_use"})
+_ENDINGS = _WHOLE | {"refusal"} | CUT_OFF_ENDINGS | FILTERED_ENDINGS | BROKEN_ENDINGS
+"""Why an answer may end, as far as anybody knows; only the first are those of a whole one."""
 _STEPS = ("must", "may", "text")
 """Whether the model must use the tool, may use it, or has none."""
 _TOOL_PROMPT = 1024
@@ -173,6 +186,10 @@ def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
     ending = text_of(data.get("stop_reason"))
     if not ending:
         raise Hiccup("the endpoint's answer does not say why it ends")
+    if ending not in _ENDINGS:  # nobody knows whether it is whole
+        raise GiveUp(
+            f"the endpoint's answer ends for a reason that is not known: {ending[:80]!r}", status=Status.FAILED
+        )
     text = "".join(text_of(block.get("text")) for block in blocks if block.get("type") == "text")
     thought = [text_of(block.get("thinking")) for block in blocks if block.get("type") == "thinking"]
     inputs = [block.get("input") for block in blocks if block.get("type") == "tool_use" and block.get("name") == _TOOL]
