@@ -21,6 +21,8 @@ Settle = Callable[[Reply | GiveUp], None]
 
 _COMMIT_AT = 500
 _MOST_FRESH = 1000
+_TOKENS_A_PLACE = 8
+"""So many tokens, with all that they could have been, take the room of a reply without any."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class Asking:
         # Replies with their log probabilities are large: where the store is slower than the critics, they wait for it.
         self._room = asyncio.Event()
         self._room.set()
+        self._places = 0
         self._workers: list[asyncio.Task[None]] = []
         for lane in lanes:
             lane.begin(settings, self.spending)
@@ -142,7 +145,7 @@ class Asking:
         self.commit_due.clear()
         if not self._fresh:
             return
-        entries, self._fresh = self._fresh, []
+        entries, self._fresh, self._places = self._fresh, [], 0
         self._room.set()
         self._committing = asyncio.ensure_future(asyncio.to_thread(self._put, entries))
         await self._committed()
@@ -201,9 +204,10 @@ class Asking:
             return
         self._uncommitted[flight.key.digest] = reply
         self._fresh.append((flight.key, flight.lane.asked, reply))
-        if len(self._fresh) >= _COMMIT_AT:
+        self._places += 1 + len(reply.tokens) // _TOKENS_A_PLACE
+        if self._places >= _COMMIT_AT:
             self.commit_due.set()
-        if len(self._fresh) >= _MOST_FRESH:
+        if self._places >= _MOST_FRESH:
             self._room.clear()
 
     def _hear(self, lane: Lane, reply: Reply) -> None:
