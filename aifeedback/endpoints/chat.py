@@ -10,16 +10,12 @@ from aifeedback.endpoints import streams
 from aifeedback.endpoints.features import RUNGS, Features, rung_at
 from aifeedback.endpoints.features import adapt as adapt
 from aifeedback.endpoints.logprobs import tokens_of
-from aifeedback.endpoints.payload import count_of as _count
-from aifeedback.endpoints.payload import glimpse as _glimpse
-from aifeedback.endpoints.payload import json_object as _object
-from aifeedback.endpoints.payload import part_of as _part
-from aifeedback.endpoints.payload import text_of as _text
-from aifeedback.endpoints.payload import tool_input
+from aifeedback.endpoints.payload import count_of, glimpse, json_object, part_of, text_of, tool_input
 from aifeedback.errors import AifeedbackError, Busy, CriticGone, GiveUp, Hiccup
 from aifeedback.jsontext import dumps
 from aifeedback.prices import Most, most_input
 from aifeedback.records import Message, Question, Reply, Status, Usage, VerdictFormat
+from aifeedback.verdicts import can_be_soft
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
     if response_format:
         fields["response_format"] = response_format
     # Whether they are read is decided later: a reply that was kept then serves every way of reading it.
-    if features.top_logprobs and question.format.soft and question.format.kind in _SOFT_KINDS:
+    if features.top_logprobs and can_be_soft(question.format):
         fields["logprobs"] = True
         if parameters.extra_body.get("logprobs", True) is True:  # the one is an error without the other
             fields["top_logprobs"] = features.top_logprobs
@@ -68,10 +64,6 @@ def body(question: Question, parameters: ChatParameters, features: Features) -> 
         if not value or str(fields.get(name)) == value:
             fields.pop(name, None)
     return fields | dict(parameters.extra_body)
-
-
-_SOFT_KINDS = frozenset({"json", "letter", "tags"})
-"""The verdicts that are one token or few, so that its probabilities are those of the answers."""
 
 
 def _without_system(messages: Sequence[Message]) -> list[Message]:
@@ -145,35 +137,35 @@ def further(question: Question, reply: Reply, parameters: ChatParameters, featur
 
 def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
     """The reply in the body of a 200 that came for `sent`. Raises Hiccup where it is none, or what an error object inside it means."""
-    data = _object(payload)
+    data = json_object(payload)
     if data is None:
         data = streams.completion(payload)
     if data is None:
-        raise Hiccup(f"the endpoint's answer is no JSON object but {_glimpse(payload)}")
+        raise Hiccup(f"the endpoint's answer is no JSON object but {glimpse(payload)}")
     if data.get("error"):  # also beside choices: what stands there is then a piece of an answer
         raise meaning(read_refusal(200, dumps(data)))
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Hiccup(f"the endpoint's answer has no choices but {_glimpse(payload)}")
+        raise Hiccup(f"the endpoint's answer has no choices but {glimpse(payload)}")
     message = choices[0].get("message")
     if not isinstance(message, dict):
         if message is not None or not isinstance(choices[0].get("text"), str):
             raise Hiccup("the endpoint's answer has a choice without a message")
         message = {"content": choices[0]["text"]}  # as the completions API has it
     if choices[0].get("finish_reason") == "error" or choices[0].get("error"):
-        raise Hiccup(f"the endpoint broke off its answer: {_text(choices[0].get('error'))[:200]}")
-    content = _text(message.get("content"))
-    reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
+        raise Hiccup(f"the endpoint broke off its answer: {text_of(choices[0].get('error'))[:200]}")
+    content = text_of(message.get("content"))
+    reasoning = text_of(message.get("reasoning_content")) or text_of(message.get("reasoning"))
     if not content.strip() and not reasoning.strip():
         reasoning = tool_input(message)
     return Reply(
         content=content,
         reasoning=reasoning,
-        refusal=_text(message.get("refusal")),
+        refusal=text_of(message.get("refusal")),
         # Gemini says more after a colon: "content_filter: PROHIBITED_CONTENT"
-        finish_reason=_text(choices[0].get("finish_reason")).partition(":")[0],
-        model=_text(data.get("model")),
-        fingerprint=_text(data.get("system_fingerprint")),
+        finish_reason=text_of(choices[0].get("finish_reason")).partition(":")[0],
+        model=text_of(data.get("model")),
+        fingerprint=text_of(data.get("system_fingerprint")),
         rung=rung_of(sent),
         usage=_usage(data.get("usage")),
         tokens=tokens_of(data, choices[0], content if content.strip() else reasoning),
@@ -182,18 +174,18 @@ def read_reply(payload: bytes, sent: Mapping[str, object]) -> Reply:
 
 def read_refusal(status: int, payload: bytes, retry_after_s: float = 0.0) -> Refusal:
     """What an error response says, in the shapes that servers give it: OpenAI's, FastAPI's, plain text or HTML."""
-    data = _object(payload)
+    data = json_object(payload)
     if data is None:
-        return Refusal(status, _glimpse(payload), retry_after_s=retry_after_s)
+        return Refusal(status, glimpse(payload), retry_after_s=retry_after_s)
     error = data.get("error", data)
     if not isinstance(error, dict):
-        return Refusal(status, _text(error)[:500] or _glimpse(payload), retry_after_s=retry_after_s)
-    code, kind = _text(error.get("code")), _text(error.get("type"))
+        return Refusal(status, text_of(error)[:500] or glimpse(payload), retry_after_s=retry_after_s)
+    code, kind = text_of(error.get("code")), text_of(error.get("type"))
     inner = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
-    parameter = _text(error.get("param"))
+    parameter = text_of(error.get("param"))
     return Refusal(
         inner if status == 200 and inner >= 400 else status,
-        (_said(error) or _glimpse(payload))[:1000],
+        (_said(error) or glimpse(payload))[:1000],
         f"{code} {kind}".strip(),
         parameter,
         retry_after_s,
@@ -205,16 +197,16 @@ def _said(error: Mapping[str, object]) -> str:
     detail = error.get("detail")
     if isinstance(detail, list):
         faults = [fault for fault in detail if isinstance(fault, dict)]
-        listed = "; ".join(f"{_path(fault.get('loc'))}: {_text(fault.get('msg'))}" for fault in faults)
+        listed = "; ".join(f"{_path(fault.get('loc'))}: {text_of(fault.get('msg'))}" for fault in faults)
     else:
-        listed = _text(detail)
+        listed = text_of(detail)
     metadata = error.get("metadata")
-    raw = _text(metadata.get("raw")) if isinstance(metadata, dict) else ""
-    return " ".join(filter(None, (_text(error.get("message")) or listed, raw)))
+    raw = text_of(metadata.get("raw")) if isinstance(metadata, dict) else ""
+    return " ".join(filter(None, (text_of(error.get("message")) or listed, raw)))
 
 
 def _path(loc: object) -> str:
-    return ".".join(map(str, loc)) if isinstance(loc, list) else _text(loc)
+    return ".".join(map(str, loc)) if isinstance(loc, list) else text_of(loc)
 
 
 _DEAREST_USD = 1e6
@@ -284,20 +276,20 @@ def _usage(value: object) -> Usage:
     """What a reply says that it took; nothing at all where it names only one side, which would look cheap."""
     if not isinstance(value, dict):
         return Usage()
-    inputs, outputs = _part(value, "prompt_tokens_details"), _part(value, "completion_tokens_details")
-    cost, read, spoken = _cost(value), _count(value.get("prompt_tokens")), _count(value.get("completion_tokens"))
-    reasoning = _count(outputs.get("reasoning_tokens"))
+    inputs, outputs = part_of(value, "prompt_tokens_details"), part_of(value, "completion_tokens_details")
+    cost, read, spoken = _cost(value), count_of(value.get("prompt_tokens")), count_of(value.get("completion_tokens"))
+    reasoning = count_of(outputs.get("reasoning_tokens"))
     # Some servers (Gemini, xAI) leave the thinking out of the completion, but not out of the total and the bill.
-    unnamed = _count(value.get("total_tokens")) - read - spoken
+    unnamed = count_of(value.get("total_tokens")) - read - spoken
     output = spoken + max(0, unnamed, reasoning if reasoning > spoken else 0)
     if not read or (not output and "completion_tokens" not in value):
         return Usage(cost_usd=cost)
     return Usage(
         input=read,
-        cached=_count(inputs.get("cached_tokens")),
+        cached=count_of(inputs.get("cached_tokens")),
         output=output,
         reasoning=reasoning,
-        written=_count(inputs.get("cache_write_tokens")),
+        written=count_of(inputs.get("cache_write_tokens")),
         cost_usd=cost,
     )
 
@@ -310,5 +302,5 @@ def _cost(usage: Mapping[str, object]) -> float | None:
     if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < _DEAREST_USD:
         return None
     # Who brings a key of their own to OpenRouter pays what stands upstream, and the fee.
-    upstream = _part(usage, "cost_details").get("upstream_inference_cost") if usage.get("is_byok") else None
+    upstream = part_of(usage, "cost_details").get("upstream_inference_cost") if usage.get("is_byok") else None
     return cost + (upstream if isinstance(upstream, int | float) and 0 <= upstream < _DEAREST_USD else 0.0)
