@@ -208,7 +208,7 @@ def one(name: str, named: Mapping[str, object] | None = None, **flags: object) -
 def test_without_a_critic_three_lines_show_how_to_name_one():
     with pytest.raises(SettingsError) as caught:
         critics([], NO_FLAGS, {})
-    assert str(caught.value) == HINT
+    assert str(caught.value) == HINT.format(command="label pairs.jsonl")
     assert sum("--critic" in line for line in HINT.splitlines()) == 3
 
 

@@ -21,9 +21,9 @@ from aifeedback.prices import read_price
 V = TypeVar("V")
 
 HINT = """no critic is named. For instance:
-  aifeedback label pairs.jsonl --critic openai/gpt-5-mini      (with OPENAI_API_KEY set)
-  aifeedback label pairs.jsonl --critic ollama/qwen3           (a model on this machine)
-  aifeedback label pairs.jsonl --critic builtin                (no model, no key: to try the tool)"""
+  aifeedback {command} --critic openai/gpt-5-mini      (with OPENAI_API_KEY set)
+  aifeedback {command} --critic ollama/qwen3           (a model on this machine)
+  aifeedback {command} --critic builtin                (no model, no key: to try the tool)"""
 
 _KEYS: dict[str, tuple[type, ...]] = {
     "critic": (str,),
@@ -69,10 +69,11 @@ def critics(
     named: Mapping[str, Mapping[str, object]],
     *,
     file: Path | None = None,
+    command: str = "label pairs.jsonl",
 ) -> list[CriticSettings]:
-    """The critics that were named, in order. `file` is where [critics.NAME] stands. Raises SettingsError."""
+    """The critics that `command` names, in order. `file` is where [critics.NAME] stands. Raises SettingsError."""
     if not names:
-        raise SettingsError(HINT)
+        raise SettingsError(HINT.format(command=command))
     if len(set(names)) < len(names):
         raise SettingsError("--critic names the same critic twice. To ask it several times use --samples.")
     return [critic(name, flags, named, file=file) for name in names]

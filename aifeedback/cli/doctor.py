@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from aifeedback.cli.endpoint_flags import ApiKeyEnv, BaseUrl, ExtraBody, Header, OwnPrice, Query, Timeout
 from aifeedback.errors import OutputError
 
 if TYPE_CHECKING:
@@ -35,21 +36,16 @@ def doctor(
     critic: Annotated[
         list[str] | None, typer.Option(help="PROVIDER/MODEL, or a name from aifeedback.toml; repeatable.")
     ] = None,
-    base_url: Annotated[str, typer.Option(metavar="URL", help="Another OpenAI-compatible endpoint.")] = "",
-    api_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable that holds the key.")] = "",
-    header: Annotated[list[str] | None, typer.Option(metavar="NAME:VALUE", help="Further request headers.")] = None,
-    query: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Query parameters, e.g. api-version.")
-    ] = None,
-    extra_body: Annotated[str, typer.Option(metavar="JSON", help="Further fields of each request.")] = "",
-    timeout: Annotated[str, typer.Option(metavar="TIME", help="For the whole of one request.")] = "1m",
-    price: Annotated[
-        str,
-        typer.Option(metavar="IN,OUT[,CACHED]", help="USD a million tokens, where the price list has none or another."),
-    ] = "",
+    base_url: BaseUrl = "",
+    api_key_env: ApiKeyEnv = "",
+    header: Header = None,
+    query: Query = None,
+    extra_body: ExtraBody = "",
+    timeout: Timeout = "1m",
+    price: OwnPrice = "",
     json: Annotated[str, typer.Option("--json", metavar="PATH", help="All findings as JSON; - is stdout.")] = "",
 ) -> int:
-    """Find out what a critic's endpoint really does: some twenty small requests, seconds, and fractions of a cent.
+    """Find out what a critic's endpoint really does: about fifteen small requests, seconds, and fractions of a cent.
 
     Says whether it can be reached and used, which forms of answer it keeps to, whether log probabilities come, which
     parameters it takes, and what to write into aifeedback.toml. Nothing is stored.
@@ -62,7 +58,7 @@ def doctor(
     common = cast("Common", ctx.obj)
     names = critic or []
     flags = EndpointFlags(base_url, api_key_env, header or [], query or [], extra_body, given(ctx))
-    asked = critics(names, flags, common.config.critics, file=common.config.path)
+    asked = critics(names, flags, common.config.critics, file=common.config.path, command="doctor")
     asking = AskingSettings(price=read_price(price))
     titles = [name if name in common.config.critics else "" for name in names]
     reports = asyncio.run(_examined(asked, titles, asking, seconds(timeout, "--timeout")))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 
+from aifeedback.cli.endpoint_flags import ApiKeyEnv, BaseUrl, ExtraBody, Header, OwnPrice, Query, Timeout
 from aifeedback.errors import BudgetSpent, SettingsError
 
 if TYPE_CHECKING:
@@ -117,17 +118,15 @@ def label(
         Literal["estimate", "lower"],
         typer.Option(help="What a gate looks at: the figure, or the bad end of its 95% interval."),
     ] = "estimate",
-    base_url: Annotated[str, typer.Option(metavar="URL", help="Another OpenAI-compatible endpoint.")] = "",
-    api_key_env: Annotated[str, typer.Option(metavar="NAME", help="The variable that holds the key.")] = "",
-    header: Annotated[list[str] | None, typer.Option(metavar="NAME:VALUE", help="Further request headers.")] = None,
-    query: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Query parameters, e.g. api-version.")
-    ] = None,
-    extra_body: Annotated[str, typer.Option(metavar="JSON", help="Further fields of each request.")] = "",
+    base_url: BaseUrl = "",
+    api_key_env: ApiKeyEnv = "",
+    header: Header = None,
+    query: Query = None,
+    extra_body: ExtraBody = "",
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most requests at a time.")] = 256,
     rpm: Annotated[float, typer.Option(min=0, metavar="N", help="Most requests a minute; 0 is no limit.")] = 0,
     tpm: Annotated[float, typer.Option(min=0, metavar="N", help="Most tokens a minute; 0 is no limit.")] = 0,
-    timeout: Annotated[str, typer.Option(metavar="TIME", help="For the whole of one request.")] = "2m",
+    timeout: Timeout = "2m",
     retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="Further attempts for a request that went wrong.")
     ] = 8,
@@ -146,10 +145,7 @@ def label(
             metavar="USD", help="Hard stop before the run can cost more, retries included; see docs/spending.md."
         ),
     ] = None,
-    price: Annotated[
-        str,
-        typer.Option(metavar="IN,OUT[,CACHED]", help="USD a million tokens, where the price list has none or another."),
-    ] = "",
+    price: OwnPrice = "",
     store: Annotated[str, typer.Option(metavar="PATH", help="Where replies are kept.")] = ".aifeedback/replies.sqlite",
     no_store: Annotated[bool, typer.Option("--no-store", help="Keep no replies after the run.")] = False,
     reask: Annotated[Literal["unparsed"] | None, typer.Option(help="Ask again what could not be read.")] = None,

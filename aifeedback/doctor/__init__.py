@@ -1,1 +1,1 @@
-"""What an endpoint really does, found out with a dozen small requests."""
+"""What an endpoint really does, found out with a few small requests."""

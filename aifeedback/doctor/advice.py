@@ -26,7 +26,7 @@ def rung_of(report: Report) -> str:
 def verdict_on(report: Report) -> str:
     """One or a few sentences: whether it can be used and how; or why not and what to do."""
     if report.cause is not None:
-        return f"Not usable. {report.cause}"
+        return f"Not usable: {report.cause}"
     return "Usable. " + " ".join(_sentences(report))
 
 

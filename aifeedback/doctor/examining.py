@@ -53,7 +53,7 @@ async def examine(
             report = await _Examination(address, http, settings.extra_body, price, timeout_s).report(settings.critic)
     except SettingsError as error:
         cause = Cause("settings", *what_and_advice(str(error)))
-        return Report(settings.critic, cause=cause, verdict=f"Not usable. {cause}")
+        return Report(settings.critic, cause=cause, verdict=f"Not usable: {cause}")
     report = report.redacted(lambda text: _on_one_line(address.redact(text)))
     report = replace(report, verdict=verdict_on(report))
     named = critic.price or asking.price
