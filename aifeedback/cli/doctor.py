@@ -51,7 +51,7 @@ def doctor(
     parameters it takes, and what to write into aifeedback.toml. Nothing is stored.
     """
     from aifeedback.cli.critic_options import EndpointFlags, critics
-    from aifeedback.cli.label import given, seconds
+    from aifeedback.cli.flags import given, seconds
     from aifeedback.prices import read_price
     from aifeedback.settings import AskingSettings
 

@@ -95,7 +95,7 @@ def explain(
 ) -> None:
     """Say for each question of these pairs whether its reply is stored and, if not, what differs from the nearest."""
     from aifeedback.cli.critic_options import EndpointFlags, critics
-    from aifeedback.cli.label import given, orders_of, renames
+    from aifeedback.cli.flags import given, orders_of, renames
     from aifeedback.explaining import explanations
     from aifeedback.job import Job
     from aifeedback.labeling import LabelSettings
