@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aifeedback.families import family
 from aifeedback.measures import ClusteredRate, Interval, kappa, kappa_interval, wilson
-from aifeedback.records import PA, Invalid, Label, Order, Status, text_of
+from aifeedback.records import PA, Invalid, Label, Order, Pair, Status, text_of
 
 _TROUBLE = (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.INVALID)
 _REASONS_KEPT = 1000
@@ -38,12 +38,19 @@ class Share:
         """Its 95% interval (Wilson)."""
         return wilson(self.hits, self.n)
 
+    def interval_at(self, level: float) -> Interval | None:
+        """Its interval of another level."""
+        return wilson(self.hits, self.n, level)
+
 
 @dataclass(slots=True)
 class Tally:
     """What all labels of a run amount to, by the verdicts that count.
 
-    `critic`: as it stands in the labels, for the family that it is of.
+    `critic`: as it stands in the labels, for the family that it is of. `first_shown_alone`: the part of `first_shown`
+    from pairs without a readable verdict in both orders, in which the place can't be told from the response.
+    `gold_longer`: gold winners that are the longer. `longer_beside_gold`: labelled pairs by whether the critic and the gold
+    chose the longer: both did, the critic alone, gold alone, neither; `same_family_beside_gold` likewise.
     """
 
     critic: str
@@ -52,8 +59,12 @@ class Tally:
     statuses: Counter[Status] = field(default_factory=Counter[Status])
     consistent: Share = field(default_factory=Share)
     first_shown: ClusteredRate = field(default_factory=ClusteredRate)
+    first_shown_alone: ClusteredRate = field(default_factory=ClusteredRate)
     longer: Share = field(default_factory=Share)
     same_family: Share = field(default_factory=Share)
+    gold_longer: Share = field(default_factory=Share)
+    longer_beside_gold: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    same_family_beside_gold: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     right: Share = field(default_factory=Share)
     right_by_order: dict[Order, Share] = field(default_factory=lambda: {order: Share() for order in Order})
     reasons: Counter[str] = field(default_factory=Counter[str])
@@ -75,9 +86,10 @@ class Tally:
         if len(label.order_p_a) == 2:
             self.consistent.add(len({_side(p) for p in label.order_p_a.values()}) == 1)
         decided = [v for v in label.deciding if v.p_a is not None and v.p_a != 0.5]
-        self.first_shown.add(
-            sum((v.p_a or 0.0) > 0.5 if v.order is Order.AB else (v.p_a or 0.0) < 0.5 for v in decided), len(decided)
-        )
+        first = sum((v.p_a or 0.0) > 0.5 if v.order is Order.AB else (v.p_a or 0.0) < 0.5 for v in decided)
+        self.first_shown.add(first, len(decided))
+        if len(label.order_p_a) < 2:
+            self.first_shown_alone.add(first, len(decided))
         if label.pair.gold in {"a", "b"} and label.status not in {Status.UNASKED, Status.INVALID}:
             self._add_gold(label)
 
@@ -88,17 +100,26 @@ class Tally:
 
     def _add_labelled(self, label: Label) -> None:
         pair, a_wins = label.pair, label.winner == "a"
-        longer = len(text_of(pair.response_a)) - len(text_of(pair.response_b))
+        gold = pair.gold in {"a", "b"}
+        longer = _longer(pair)
         if longer:
-            self.longer.add((longer > 0) == a_wins)
+            chosen = (longer > 0) == a_wins
+            self.longer.add(chosen)
+            if gold:
+                self.longer_beside_gold[_cell(chosen, (longer > 0) == (pair.gold == "a"))] += 1
         own = {family(critic) for critic in (label.decided_by or self.critic).split("+")} - {""}
         a_own, b_own = (family(model) in own for model in (pair.model_a, pair.model_b))
         if a_own != b_own:
             self.same_family.add(a_own == a_wins)
+            if gold:
+                self.same_family_beside_gold[_cell(a_own == a_wins, a_own == (pair.gold == "a"))] += 1
 
     def _add_gold(self, label: Label) -> None:
         gold = label.pair.gold
         self.right.add(label.winner == gold)
+        longer = _longer(label.pair)
+        if longer:
+            self.gold_longer.add((longer > 0) == (gold == "a"))
         for order, p_a in label.order_p_a.items():
             self.right_by_order[order].add(_side(p_a) == (1 if gold == "a" else -1))
         for order in {v.order for v in label.deciding} - set(label.order_p_a):
@@ -149,6 +170,15 @@ class Tally:
     def troubled(self) -> int:
         """Pairs that `--max-failed` counts: failed, unparsed, too long or invalid."""
         return sum(self.statuses[status] for status in _TROUBLE)
+
+
+def _longer(pair: Pair) -> int:
+    """By how many characters response_a is the longer; below 0 where response_b is."""
+    return len(text_of(pair.response_a)) - len(text_of(pair.response_b))
+
+
+def _cell(critic: bool, gold: bool) -> int:  # noqa: FBT001 - the two sides of a table
+    return 2 * (not critic) + (not gold)
 
 
 def _side(p_a: PA) -> int:
