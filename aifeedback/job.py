@@ -7,17 +7,21 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
 from aifeedback import __version__
 from aifeedback.alpha import ADVICE, krippendorff_alpha
+from aifeedback.biases import Bias, find_biases
 from aifeedback.critics import Critic
+from aifeedback.ending import Check, MaxFailed, checks
 from aifeedback.errors import CriticGone, InputError, SettingsError, StopRun
 from aifeedback.files import Reader
 from aifeedback.gates import GateResult, Gates
 from aifeedback.jsontext import dumps, loads
+from aifeedback.junit import Suite, junit
 from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
 from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, name_of, open_lanes
 from aifeedback.ordered import Ordered, Row
@@ -40,7 +44,7 @@ _LOADER_LOOKS_AT = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that a labelling job was told. `rest` and `summary` may be `""` (not wanted), `store` None (none).
+    """Everything that a labelling job was told. `rest`, `summary` and `junit` may be `""` (not wanted), `store` None (none).
 
     `escalate_to`: the critic that is asked about pairs in doubt, with `on_conflict` `escalate` and never without.
     Raises SettingsError for the one without the other, and for `soft` `logprobs` with a template that can't be read so.
@@ -61,6 +65,8 @@ class Job:
     output_settings: OutputSettings = field(default_factory=OutputSettings)
     gates: Gates = field(default_factory=Gates)
     escalate_to: CriticSettings | Critic | None = None
+    junit: str = ""
+    max_failed: MaxFailed = field(default_factory=MaxFailed)
 
     def __post_init__(self) -> None:
         if (self.label_settings.reconcile.on_conflict == "escalate") != (self.escalate_to is not None):
@@ -99,7 +105,7 @@ class Job:
 
     def check_places(self) -> None:
         """Raise SettingsError where an output is also an input, or another output."""
-        outputs = [("-o", self.output), ("--rest", self.rest), ("--summary", self.summary)]
+        outputs = [("-o", self.output), ("--rest", self.rest), ("--summary", self.summary), ("--junit", self.junit)]
         check_distinct(self.inputs, [*outputs, ("--store", str(self.store or ""))])
 
     def renderer(self) -> Renderer:
@@ -111,7 +117,8 @@ class Job:
 class JobResult:
     """How a job ended. `summary` is contract section 3's, `stopped` why it ended before its time, if it did.
 
-    `withheld`: labels were meant for a pipe, and none went out, since a gate was missed or the run stopped.
+    `checks`: what it had to pass to end with 0. `withheld`: labels were meant for a pipe, and none went out, since a gate
+    was missed or the run stopped.
     """
 
     summary: Mapping[str, object]
@@ -119,6 +126,8 @@ class JobResult:
     stopped: StopRun | None
     gates: Sequence[GateResult] = ()
     withheld: bool = False
+    checks: Sequence[Check] = ()
+    biases: Sequence[Bias] = ()
 
     @property
     def missed(self) -> list[GateResult]:
@@ -140,7 +149,7 @@ async def run_job(
     Raises InputError, SettingsError, StoreError, OutputError; CriticGone where no answer came at all; BrokenPipeError
     when the reader of a pipe has gone. `note` hears warnings, `watch` is given the live counts once.
     """
-    started = time.monotonic()
+    started, begun = time.monotonic(), datetime.now(UTC)
     check(job.everybody, environment, job.label_settings.asking)
     job.check_places()
     reader = Reader(job.inputs, job.input_settings)
@@ -175,13 +184,28 @@ async def run_job(
             reason = next(iter(outputs.tally.reasons), "")
             raise InputError(f"none of the {outputs.tally.read} pairs can be labelled; the first: {reason}")
         gates = job.gates.judge(outputs.tally)
+        biases = find_biases(outputs.tally)
         summary = {
             **_summary(job, outputs.tally, outcome, reader, time.monotonic() - started),
             **_panel(job, outputs.panel, outcome, note),
             "gates": [gate.record() for gate in gates],
+            "biases": [bias.record() for bias in biases],
         }
         through = outcome.stopped is None and all(gate.passed for gate in gates)
-        await outputs.end(summary, through=through)
+        withheld = outputs.holds and not through
+        checked = checks(
+            outputs.tally,
+            gates,
+            outcome.stopped,
+            job.max_failed,
+            go_on=f"{'No label was let through' if withheld else 'The output holds what was labelled'}; the same command goes on from there.",
+            reasons=f"Each one's reason is in {job.rest}." if job.rest else "--rest FILE keeps each one's reason.",
+        )
+        remarks = [bias.text for bias in biases]
+        suite = Suite(
+            "aifeedback label", checked, begun, time.monotonic() - started, _facts(job, outputs.tally), remarks
+        )
+        await outputs.end(summary, suite, through=through)
         changed = [said for served in outcome.served if (said := served.remark())]
         noticed = [said for each in outcome.noticed for said in each.remarks()]
         for remark in (*outcome.spending.remarks(), *changed, *noticed, *outputs.panel.remarks()):
@@ -192,7 +216,7 @@ async def run_job(
             note(
                 "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
             )
-    return JobResult(summary, outputs.tally, outcome.stopped, gates, withheld=outputs.holds and not through)
+    return JobResult(summary, outputs.tally, outcome.stopped, gates, withheld, checked, biases)
 
 
 def usable(reader: Reader, inputs: Sequence[str]) -> Iterator[list[Pair | Invalid]]:
@@ -238,6 +262,7 @@ class _Outputs:
             self._labels = self._open(job.output, hold=bool(job.gates))
             self._rest = self._open(job.rest) if job.rest else None
             self._summary = self._open(job.summary) if job.summary else None
+            self._junit = self._open(job.junit) if job.junit else None
         except BaseException:
             self.close()
             raise
@@ -309,13 +334,15 @@ class _Outputs:
             self._warned.add(text)
             self._note(text)
 
-    async def end(self, summary: Mapping[str, object], *, through: bool) -> None:
+    async def end(self, summary: Mapping[str, object], suite: Suite, *, through: bool) -> None:
         """Let everything be seen or, where one of the outputs can't be written, nothing.
 
         Labels that wait before a pipe go out only if they may go `through`.
         """
         if self._summary is not None:
             self._summary.write([orjson.dumps(summary, option=orjson.OPT_INDENT_2)])
+        if self._junit is not None:
+            self._junit.write([junit([suite])])
         for output in self._opened:
             output.settle()
         try:
@@ -371,6 +398,17 @@ def _summary(job: Job, tally: Tally, outcome: Outcome, reader: Reader, seconds: 
         "seconds": round(seconds, 3),
         **tally.rates(),
         "manifest": _manifest(job, outcome, reader),
+    }
+
+
+def _facts(job: Job, tally: Tally) -> dict[str, str | float | int | bool | None]:
+    """What JUnit XML says of a run beside its checks."""
+    return {
+        "version": __version__,
+        "critic": job.critic_name,
+        "template": job.template.label,
+        "criteria": job.criteria.name,
+        **tally.counts(),
     }
 
 

@@ -47,6 +47,9 @@ GateOn = Annotated[
     Literal["estimate", "lower"],
     typer.Option(help="What a gate looks at: the figure, or the bad end of its 95% interval."),
 ]
+Junit = Annotated[
+    str, typer.Option(metavar="PATH", help="The gates and --max-failed as JUnit XML, for a CI server to show.")
+]
 Concurrency = Annotated[int, typer.Option(min=1, metavar="N", help="Most requests at a time.")]
 Rpm = Annotated[float, typer.Option(min=0, metavar="N", help="Most requests a minute; 0 is no limit.")]
 Tpm = Annotated[float, typer.Option(min=0, metavar="N", help="Most tokens a minute; 0 is no limit.")]

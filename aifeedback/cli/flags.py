@@ -13,6 +13,7 @@ from aifeedback.errors import SettingsError
 
 if TYPE_CHECKING:
     from aifeedback.cli.main import Common
+    from aifeedback.ending import MaxFailed
     from aifeedback.gates import Gates
     from aifeedback.records import Order
 
@@ -58,15 +59,17 @@ def seconds(text: str, flag: str) -> float:
     return float(match[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def max_failed_of(text: str) -> tuple[float, bool]:
-    """The allowed number of troubled pairs, and whether it is a share of all."""
+def max_failed_of(text: str) -> MaxFailed:
+    """How many troubled pairs are allowed."""
+    from aifeedback.ending import MaxFailed
+
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
     if not match:
         raise SettingsError(f"--max-failed {text!r} is neither a count nor a share. Write for instance 5, 0.01 or 1%.")
     number = float(match[1])
     if match[2]:
-        return number / 100, True
-    return number, "." in match[1] and number <= 1
+        return MaxFailed(number / 100, is_share=True)
+    return MaxFailed(number, is_share="." in match[1] and number <= 1)
 
 
 def gates_of(flags: Mapping[str, Any]) -> Gates:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aifeedback.cli.flags import gates_of, inputs_of, orders_of, renames, seconds
+from aifeedback.cli.flags import gates_of, inputs_of, max_failed_of, orders_of, renames, seconds
 
 if TYPE_CHECKING:
     from aifeedback.cli.main import Common
@@ -83,4 +83,6 @@ def job_of(flags: Mapping[str, Any], common: Common, command: str) -> Job:
         ),
         output_settings=OutputSettings(flags["shape"], flags["meta"], flags["explain"]),
         gates=gates_of(flags),
+        junit=flags["junit"],
+        max_failed=max_failed_of(flags["max_failed"]),
     )

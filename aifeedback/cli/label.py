@@ -13,6 +13,7 @@ from aifeedback.cli.asking_flags import (
     Examples,
     Format,
     GateOn,
+    Junit,
     Limit,
     Map,
     MaxCost,
@@ -40,9 +41,8 @@ from aifeedback.cli.asking_flags import (
     Tpm,
 )
 from aifeedback.cli.endpoint_flags import ApiKeyEnv, BaseUrl, ExtraBody, Header, OwnPrice, Query, Timeout
-from aifeedback.cli.flags import given, max_failed_of
+from aifeedback.cli.flags import given
 from aifeedback.cli.job_flags import job_of
-from aifeedback.errors import BudgetSpent
 
 if TYPE_CHECKING:
     from aifeedback.cli.main import Common
@@ -118,6 +118,7 @@ def label(
     min_kappa: MinKappa = None,
     max_longer_rate: MaxLongerRate = None,
     gate_on: GateOn = "estimate",
+    junit: Junit = "",
     base_url: BaseUrl = "",
     api_key_env: ApiKeyEnv = "",
     header: Header = None,
@@ -147,15 +148,16 @@ def label(
     flags["given"] = given(ctx)
     common = cast("Common", ctx.obj)
     job = job_of(flags, common, "label")
-    allowed = max_failed_of(max_failed)
     if dry_run:
         from aifeedback.plan import plan
 
         text = plan(job, environment=os.environ)
         typer.echo(f"gates       {job.gates}\n{text}" if job.gates else text)
         return 0
+    from aifeedback.cli.ending import end
     from aifeedback.cli.running import run_until_signal
     from aifeedback.job import run_job
+    from aifeedback.markdown_summary import markdown_summary
 
     result = run_until_signal(
         lambda watch: run_job(job, environment=os.environ, note=common.screen.note, watch=watch),
@@ -164,11 +166,16 @@ def label(
     )
     common.screen.summary(result.summary, _places(job))
     _remark(result, job, common)
-    return _exit_code(result, job, allowed, common)
+    return end(
+        result.checks,
+        common,
+        withheld=_withheld(job) if result.withheld else "",
+        page=lambda: markdown_summary(result.summary, result.checks),
+    )
 
 
 def _places(job: Job) -> dict[str, str]:
-    places = {"labels": job.output, "the rest": job.rest, "summary": job.summary}
+    places = {"labels": job.output, "the rest": job.rest, "summary": job.summary, "JUnit XML": job.junit}
     return {name: path for name, path in places.items() if path and path != "-"}
 
 
@@ -185,6 +192,8 @@ def _remark(result: JobResult, job: Job, common: Common) -> None:
         )
     if len(job.label_settings.ask.orders) == 1:
         common.screen.note("asked in one order only: the critic's position bias is in these labels.")
+    for bias in result.biases:
+        common.screen.note(bias.text)
 
 
 def _withheld(job: Job) -> str:
@@ -194,31 +203,3 @@ def _withheld(job: Job) -> str:
         f"nothing was written to {place}: with gates, labels go into a pipe only when a run is complete and all gates are passed."
         f"{kept} A file named with -o is written in any case."
     )
-
-
-def _where(job: Job) -> str:
-    return f"Each one's reason is in {job.rest}." if job.rest else "--rest FILE keeps each one's reason."
-
-
-def _exit_code(result: JobResult, job: Job, allowed: tuple[float, bool], common: Common) -> int:
-    """Contract section 6: the first of 5, 4, 3, 1 that applies; all are named."""
-    codes: list[int] = []
-    if result.stopped is not None:
-        codes.append(4 if isinstance(result.stopped, BudgetSpent) else 5)
-        output = "No label was let through" if result.withheld else "The output holds what was labelled"
-        common.screen.error(f"{result.stopped} {output}; the same command goes on from there.")
-    for gate in result.missed:
-        codes.append(3)
-        common.screen.error(gate.missed)
-    limit, is_share = allowed
-    troubled, read = result.tally.troubled, result.tally.read
-    if troubled > (limit * read if is_share else limit):
-        codes.append(1)
-        reason, count = result.tally.reasons.most_common(1)[0]
-        common.screen.error(
-            f"{troubled} of {read} pairs failed, were unparsed, too long or invalid: more than --max-failed allows. "
-            f'Most often: "{reason}" ({count}). {_where(job)}'
-        )
-    if result.withheld:
-        common.screen.note(_withheld(job))
-    return max(codes, default=0)
