@@ -9,11 +9,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from statistics import fmean, variance
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aifeedback.measures import ClusteredRate, _binomial, kappa, kappa_interval, wilson
+from aifeedback.measures import ClusteredRate, _binomial, kappa, kappa_interval, paired_difference, wilson
 
 AGREE = (20, 5, 10, 15)
 
@@ -227,6 +228,89 @@ def test_in_simulations_the_interval_holds_the_truth_as_often_as_it_claims(
         low, high = rate_of([critic(dice) for _ in range(80)]).interval() or (1.0, 0.0)
         held += low <= 0.6 <= high
     assert 0.91 <= held / experiments <= 0.985
+
+
+# What a pair's verdicts amount to, (first shown, decided), and how often, for a rate of p.
+OUTCOMES = ((0, 2), (1, 2), (2, 2), (0, 1), (1, 1))
+CRITICS: dict[str, Callable[[float], list[float]]] = {
+    "a coin for each verdict": lambda p: [(1 - p) ** 2, 2 * p * (1 - p), p * p, 0, 0],
+    "the same place in both orders": lambda p: [1 - p, 0, p, 0, 0],
+    "the same response, in some pairs the same place": lambda p: [max(1 - 2 * p, 0), 1 - abs(2 * p - 1), max(2 * p - 1, 0), 0, 0],
+    "half of either": lambda p: [(1 - p) * (2 - p) / 2, p * (1 - p), p * (1 + p) / 2, 0, 0],
+    "a coin, and ties": lambda p: [(1 - p) ** 2 / 2, p * (1 - p), p * p / 2, (1 - p) / 2, p / 2],
+    "the same place, and ties": lambda p: [0.7 * (1 - p), 0, 0.7 * p, 0.3 * (1 - p), 0.3 * p],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [200, 1000])
+@pytest.mark.parametrize("critic", CRITICS)
+def test_the_clustered_interval_covers_what_it_claims_however_a_pairs_verdicts_hang_together(critic: str, n: int):
+    dice = np.random.default_rng(n)
+    for p in (0.1, 0.3, 0.45, 0.6, 0.9):
+        drawn = dice.multinomial(n, CRITICS[critic](p), size=400)
+        hits, asked = np.array(OUTCOMES).T
+        sums = np.stack(
+            [drawn @ each for each in (asked > 0, hits, asked, hits * hits, asked * asked, hits * asked)], axis=1
+        )
+        intervals = [ClusteredRate(*each).interval() or (1.0, 0.0) for each in sums.tolist()]
+        covered = fmean(low <= p <= high for low, high in intervals)
+        assert 0.92 <= covered <= 0.98, f"{p}: {covered}"  # 95% and three standard errors
+
+
+@pytest.mark.parametrize("n", [200, 1000])
+def test_wilsons_interval_covers_what_it_claims(n: int):
+    for p in (0.1, 0.3, 0.5, 0.7, 0.9):
+        # No draw is needed: each count has its own probability.
+        covers = [low <= p <= high for low, high in (wilson(hits, n) or (1.0, 0.0) for hits in range(n + 1))]
+        logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)]
+        chances = [math.exp(log + k * math.log(p) + (n - k) * math.log1p(-p)) for k, log in enumerate(logs)]
+        covered = sum(chance for chance, covered in zip(chances, covers, strict=True) if covered)
+        assert 0.93 <= covered <= 0.97, f"{p}: {covered}"
+
+
+def test_a_stricter_interval_is_wider_and_the_usual_one_stays_as_it_is():
+    assert wilson(60, 100, 0.95) == wilson(60, 100)
+    # 0.5 ± z/(2 √(n + z²)) with z = 3.290527
+    assert wilson(500, 1000, 0.999) == pytest.approx((0.448252, 0.551748), abs=2e-6)
+    rate = rate_of([(1, 1)] * 300 + [(0, 1)] * 200)
+    assert rate.interval(0.999) == pytest.approx(wilson(300, 500, 0.999), abs=4e-4)
+
+
+def test_pairs_can_be_taken_out_of_a_rate_again():
+    whole, part = rate_of([(1, 2), (2, 2), (0, 1), (3, 4)]), rate_of([(0, 1), (3, 4)])
+    assert whole.without(part) == rate_of([(1, 2), (2, 2)])
+
+
+def test_the_interval_of_a_paired_difference_is_that_of_the_textbook():
+    # Newcombe 1998 (Statistics in Medicine 17, 2635-2650): his example of 50 pairs, method 10.
+    assert paired_difference(36, 12, 2, 0) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    # By hand: both rates are 0.5 with Wilson's half-width w, and phi is (100 - 20/2) / 100.
+    low, high = wilson(10, 20) or (0.0, 0.0)
+    half = (high - low) / 2 * math.sqrt(2 - 2 * 0.9)
+    assert paired_difference(10, 0, 0, 10) == pytest.approx((-half, half), abs=2e-6)
+
+
+def test_without_a_pair_there_is_no_difference_to_tell():
+    assert paired_difference(0, 0, 0, 0) is None
+
+
+@given(st.tuples(*[st.integers(0, 10_000)] * 4).filter(any), st.sampled_from([0.95, 0.999]))
+def test_a_paired_difference_lies_within_its_interval_and_mirrors_with_it(table: tuple[int, ...], level: float):
+    both, first, second, neither = table
+    difference = (first - second) / sum(table)
+    low, high = paired_difference(*table, level=level) or (1.0, -1.0)
+    assert low - 1e-5 <= difference <= high + 1e-5
+    assert paired_difference(both, second, first, neither, level) == pytest.approx((-high, -low), abs=1e-5)
+
+
+@pytest.mark.parametrize("table", [(0.6, 0.2, 0.1, 0.1), (0.3, 0.35, 0.05, 0.3), (0.5, 0.1, 0.1, 0.3)], ids=str)
+@pytest.mark.parametrize(("level", "least", "most"), [(0.95, 0.92, 0.98), (0.999, 0.99, 1.0)])
+def test_the_interval_of_a_paired_difference_covers_what_it_claims(
+    table: tuple[float, ...], level: float, least: float, most: float
+):
+    drawn = np.random.default_rng(4).multinomial(300, table, size=1000).tolist()
+    intervals = [paired_difference(*each, level=level) or (1.0, -1.0) for each in drawn]
+    assert least <= fmean(low <= table[1] - table[2] <= high for low, high in intervals) <= most
 
 
 def test_the_interval_knows_what_two_verdicts_on_one_pair_are_worth():
