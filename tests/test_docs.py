@@ -261,7 +261,7 @@ def test_every_exit_code_of_the_table_is_had_in_the_way_it_says(
 
 
 def test_the_ready_job_labels_with_flags_that_exist(aifeedback: Command, tmp_path: Path) -> None:
-    (job,) = blocks(text("docs/ci.md"), "yaml")
+    (job,) = blocks(section(text("docs/ci.md"), "## A GitHub Actions job"), "yaml")
     command = re.search(r"run: aifeedback (.*)$", job, re.MULTILINE)
     assert command
     pairs_in(tmp_path)
