@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from aifeedback.biases import ENOUGH_GOLD, Bias, find_biases
@@ -101,21 +102,39 @@ def test_a_planted_bias_is_found_and_named_and_no_other(planted: Planted, gold: 
     assert held >= 16
 
 
-HONEST: Sequence[tuple[str, Judge]] = [
-    ("a coin for each verdict", by_place(0.5)),
-    ("a coin for each pair", once_a_pair(0.5, lambda _: True)),
-    ("follows people", by_gold(1.0)),
-    ("follows people, with noise", by_gold(0.8)),
-    ("follows people, with much noise", by_gold(0.6)),
+HONEST: Sequence[tuple[str, Judge, Sequence[float | None]]] = [
+    ("a coin for each verdict", by_place(0.5), [None, 0.7]),
+    ("a coin for each pair", once_a_pair(0.5, lambda _: True), [None, 0.7]),
+    ("follows people", by_gold(1.0), [0.7]),
+    ("follows people, with noise", by_gold(0.8), [0.3, 0.5, 0.7]),
 ]
 
 
-@pytest.mark.parametrize("gold", [0.5, 0.7, 0.3, None], ids=lambda gold: f"gold {gold}")
-@pytest.mark.parametrize("judge", [judge for _, judge in HONEST], ids=[name for name, _ in HONEST])
+@pytest.mark.parametrize(
+    ("judge", "gold"),
+    [
+        pytest.param(judge, gold, id=f"{name}, gold {'none' if gold is None else gold}")
+        for name, judge, golds in HONEST
+        for gold in golds
+    ],
+)
 def test_a_critic_without_bias_is_never_accused(judge: Judge, gold: float | None) -> None:
     for seed in SEEDS:
-        if gold is not None or judge not in [judge for _, judge in HONEST[2:]]:
-            assert find_biases(labelled(judge, seed, pairs=600, gold=gold)) == []
+        assert find_biases(labelled(judge, seed, gold=gold)) == []
+
+
+@pytest.mark.parametrize("gold", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("right", [0.5, 0.6, 0.8, 0.95, 1.0])
+def test_errors_that_have_nothing_to_do_with_length_are_hardly_ever_called_a_bias(right: float, gold: float) -> None:
+    wrong = 1 - right
+    for n in (100, 1000):
+        drawn = np.random.default_rng(n).multinomial(
+            n, [right * gold, wrong * (1 - gold), wrong * gold, right * (1 - gold)], size=400
+        )
+        accused = sum(
+            bool(find_biases(tally(longer=(beside[0] + beside[1], n), beside=beside))) for beside in drawn.tolist()
+        )
+        assert accused <= 3
 
 
 def tally(

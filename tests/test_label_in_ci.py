@@ -182,3 +182,24 @@ def test_a_path_for_junit_in_aifeedback_toml_counts_from_that_file(aifeedback: C
     (folder / "ours.toml").write_text('junit = "j.xml"\n')
     assert aifeedback(*BUILTIN, "--config", "settings/ours.toml", "-o", "o.jsonl").code == 0
     assert list(cases(folder / "j.xml")) == ["complete", "max-failed"]
+
+
+def test_the_built_in_critic_is_named_for_what_it_does_beside_real_people(
+    aifeedback: Command, tmp_path: Path, data: Path
+) -> None:
+    ended = aifeedback(
+        "label",
+        data / "pandalm_test.jsonl",
+        "--critic",
+        "builtin",
+        "--no-store",
+        "-o",
+        "o.jsonl",
+        "--summary",
+        "s.json",
+    )
+    assert ended.code == 0, ended.err
+    (bias,) = json.loads((tmp_path / "s.json").read_text())["biases"]
+    assert bias["name"] == "length"
+    told = f"it chooses the longer in {bias['rate']:.1%} of the pairs with gold, where people do in {bias['fair']:.1%}."
+    assert told in text("docs/biases.md")
