@@ -31,6 +31,10 @@ class Output(Protocol):
         """Write lines, each without its newline."""
         ...
 
+    def send(self, data: bytes) -> None:
+        """Write bytes as they are."""
+        ...
+
     def settle(self) -> None:
         """All lines are written: whatever can still fail fails here, and only letting them be seen is left."""
         ...
@@ -138,9 +142,13 @@ class HeldOutput:
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Hold lines back."""
+        self.send(_joined(lines))
+
+    def send(self, data: bytes) -> None:
+        """Hold bytes back."""
         self._pipe.check_reader()
         try:
-            self._held.write(_joined(lines))
+            self._held.write(data)
         except OSError as error:
             raise _unholdable(error) from error
 
@@ -207,7 +215,10 @@ class FileOutput:
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines."""
-        data = _joined(lines)
+        self.send(_joined(lines))
+
+    def send(self, data: bytes) -> None:
+        """Append bytes as they are."""
         try:
             self._stream.write(data if self._gzip is None else self._gzip.compress(data))
         except OSError as error:
@@ -284,7 +295,7 @@ def _unwritable(path: str, error: OSError) -> OutputError:
 def _unholdable(error: OSError) -> OutputError:
     where = tempfile.tempdir or "a temporary folder"
     return OutputError(
-        f"the labels that wait for the gates can't be kept in {where}: {error.strerror or error}. Set TMPDIR to a folder with room, or name a file with -o, and run the same command again: what is stored is not asked again."
+        f"the rows that wait before the pipe can't be kept in {where}: {error.strerror or error}. Set TMPDIR to a folder with room, or name a file with -o, and run the same command again: what is stored is not asked again."
     )
 
 

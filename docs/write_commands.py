@@ -13,6 +13,7 @@ COMMANDS = (
     "",
     "label",
     "doctor",
+    "export",
     "prompts",
     "prompts list",
     "prompts show",

@@ -1,0 +1,1 @@
+"""Labels in the shapes that other trainers read: what a shape can't carry is refused, never cut."""

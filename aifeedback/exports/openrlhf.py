@@ -1,0 +1,26 @@
+"""What OpenRLHF reads for DPO and reward models: `prompt`, `chosen`, `rejected`, `margin`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aifeedback.exports.format import Format
+from aifeedback.exports.trl_reward import read_with_margin, with_margin
+
+
+def _paste(files: Sequence[str], messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    template = " --data.apply_chat_template" if messages else ""
+    return (
+        f"--data.dataset {','.join(files)} --data.prompt_key prompt --data.chosen_key chosen --data.rejected_key rejected"
+        f"{template}  # train_rm also reads margin with --model.margin_loss_enable; older releases name the flags without data."
+    )
+
+
+FORMAT = Format(
+    "openrlhf",
+    "OpenRLHF: train_dpo, and train_rm with a margin",
+    ("prompt", "chosen", "rejected", "margin"),
+    with_margin,
+    read_with_margin,
+    _paste,
+)
