@@ -112,11 +112,16 @@ def _check(path: str, common: Common) -> int:
     from aifeedback.files import name_of
 
     found, name = check(path), name_of(path)
-    typer.echo(f"{name}: {found.title}. {found.rows} rows, {found.problems} problems.")
+    counts = f"{_some(found.rows, 'row')}, {_some(found.problems, 'problem')}"
+    typer.echo(f"{name}: {found.title}. {counts}.")
     for line, what in found.told:
         typer.echo(f"{name}{f':{line}' if line else ''}: {what}")
     if found.problems > len(found.told):
         typer.echo(f"{name}: and {found.problems - len(found.told)} more.")
     if found.problems:
-        common.screen.error(f"{name} can't be used as it is: {found.problems} problems in {found.rows} rows.")
+        common.screen.error(f"{name} can't be used as it is: {counts}.")
     return 2 if found.problems else 0
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

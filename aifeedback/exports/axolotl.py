@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Mapping
 
 from aifeedback.exports.carrying import as_turns, one_answer, spoken
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_pair
 from aifeedback.records import Message
 
@@ -52,12 +54,16 @@ def _read(record: Mapping[str, object]) -> Preference:
     return Preference(prompt, *answers)
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    listed = "".join(f"\n      - {file}" for file in files)
-    return f"""rl: dpo
-datasets:
-  - ds_type: json
-    data_files:{listed}
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    test = f"\ntest_datasets:\n{_dataset(files.test)}" if files.test else ""
+    return f"rl: dpo\ndatasets:\n{_dataset(files.train)}{test}"
+
+
+def _dataset(file: str) -> str:
+    """One entry of the yml; a path that YAML would read as something else is quoted."""
+    path = file if re.fullmatch(r"[\w./][\w./-]*", file) else json.dumps(file, ensure_ascii=False)
+    return f"""  - ds_type: json
+    data_files: [{path}]
     split: train
     type: chat_template.default
     field_messages: messages

@@ -10,6 +10,9 @@ from aifeedback.records import Content, Message
 from aifeedback.rows import as_messages
 from aifeedback.training.reading import is_blank
 
+ELSEWHERE = "Export to trl, or leave the row out."
+"""What to do about a row that another shape carries."""
+
 
 def plain(content: Content) -> object:
     """Text as it is, messages as JSON objects."""
@@ -25,9 +28,9 @@ def as_turns(prompt: Content, roles: Collection[str], reader: str) -> tuple[Mess
     """A prompt as turns of `roles`, a text as one of the user. Raises Unfit where another role speaks."""
     turns = as_messages(prompt, "user")
     if foreign := [turn.role for turn in turns if turn.role not in roles]:
-        raise Unfit(f"the prompt has a turn of the {foreign[0]}, which {reader} does not read. Export to trl.")
+        raise Unfit(f"the prompt has a turn of the {foreign[0]}, which {reader} does not read. {ELSEWHERE}")
     if any(turn.role == "system" for turn in turns[1:]):
-        raise Unfit(f"a system message stands inside the prompt, and {reader} reads one at its head. Export to trl.")
+        raise Unfit(f"a system message stands inside the prompt, and {reader} reads one at its head. {ELSEWHERE}")
     return turns
 
 
@@ -45,4 +48,4 @@ def see_alternating(turns: Sequence[Message], reader: str) -> None:
     """See that user (or tool) and assistant take turns, from the user to the user. Raises Unfit."""
     spoken_by = ["assistant" if turn.role == "assistant" else "user" for turn in turns]
     if spoken_by[0] == "assistant" or any(one == other for one, other in pairwise(spoken_by)):
-        raise Unfit(f"user and assistant do not take turns in the prompt, as {reader} wants. Export to trl.")
+        raise Unfit(f"user and assistant do not take turns in the prompt, as {reader} wants. {ELSEWHERE}")

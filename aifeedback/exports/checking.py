@@ -70,12 +70,11 @@ class Check:
         if shape is not self.shape:
             raise Unfit(f"{shape.title}, where the file begins as another shape. Keep one shape a file.")
         found = shape.read({name: value.get(name) for name in {*value, "prompt", "chosen", "rejected"}})
-        self._see_alike(found)
+        self._see_alike(found, value)
 
-    def _see_alike(self, found: Preference | Thumb) -> None:
+    def _see_alike(self, found: Preference | Thumb, value: Mapping[str, object]) -> None:
         """See that all rows are text or all are messages."""
-        said = found.chosen if isinstance(found, Preference) else found.completion
-        messages = not isinstance(said, str)
+        messages = not isinstance(value.get("completion" if isinstance(found, Thumb) else "chosen"), str)
         if isinstance(found, Thumb):
             self._labels[found.label] += 1
         if self.messages is None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from aifeedback.errors import InputError, SettingsError
 from aifeedback.exports import dataset_info, llamafactory
-from aifeedback.exports.format import Format, Row
+from aifeedback.exports.format import Files, Format, Row
 from aifeedback.exports.formats import FORMATS
 from aifeedback.exports.hub import Pushed, check_hub
 from aifeedback.exports.parquet_file import Table, check_installed
@@ -24,6 +24,7 @@ from aifeedback.publish import STDOUT, HeldOutput, Output, PipeOutput, check_dis
 
 _TOLD = 5
 _EVIDENCE = ("feedback", "meta")
+_SUFFIXES = {"lines": ".jsonl", "array": ".json", "parquet": ".parquet"}
 _SINKS: Mapping[str, Callable[[Output], Sink]] = {"lines": Lines, "array": Array, "parquet": Table}
 
 
@@ -40,8 +41,9 @@ def export(settings: ExportSettings) -> Exported:
         done = _Export(settings, shape, shares, places).run(source)
         places.publish()
     done.places = places.paths
-    if places.paths:
-        done.paste = shape.paste(list(places.paths.values()), places.messages)
+    done.paste = shape.paste(_files(places.paths or {"": f"FILE{_SUFFIXES[shape.layout]}"}), places.messages)
+    if settings.to == "llamafactory" and not places.paths:
+        done.paste += f"\n{dataset_info.NAME}: {dumps(llamafactory.entries(['FILE.jsonl'])).decode()}"
     return done
 
 
@@ -116,6 +118,8 @@ class _Export:
                     problems.append(InputError(str(unfit), file=line.file, line=line.line))
                 continue
             part = part_of(row.prompt, self.shares, self.settings.seed)
+            if part and self.format.parts:
+                written = [{**each, "split": part} for each in written]
             done.parts[part] += 1
             if not self.settings.skip_bad and problems:
                 continue  # nothing will be written any more, but all rows are looked at
@@ -187,6 +191,10 @@ def _format(settings: ExportSettings) -> Format:
 def _opened(settings: ExportSettings, shape: Format, shares: Shares) -> Iterator[_Places]:
     """All outputs; where anything fails, what stood there before is left."""
     names = [name for name, _ in shares] or [""]
+    if shares and shape.parts and not set(names) <= set(shape.parts):
+        raise SettingsError(
+            f"--split: {settings.to} reads parts called {' and '.join(shape.parts)} alone. Name them so."
+        )
     if settings.split and settings.output == STDOUT and settings.to != "hub":
         raise SettingsError(
             "--split needs a name for its files. Name one with -o: FILE.train.jsonl is made of FILE.jsonl."
@@ -228,6 +236,14 @@ def _info(files: Mapping[str, str], labels: str) -> Output:
     output = open_output(str(path))
     output.write(lines)
     return output
+
+
+def _files(paths: Mapping[str, str]) -> Files:
+    """What is trained on, and what beside it: by their names, else the first and the second."""
+    train = paths.get("train") or next(iter(paths.values()))
+    others = {name: path for name, path in paths.items() if path != train}
+    tests = [others[name] for name in ("test", "validation", "eval") if name in others]
+    return Files(train, (tests or [*others.values()] or [""])[0])
 
 
 def _held(output: Output) -> Output:

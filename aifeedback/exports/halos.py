@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aifeedback.exports.carrying import as_turns, one_answer, spoken
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_pair
 from aifeedback.records import Content, Message
 
@@ -71,8 +71,8 @@ def _turns(record: Mapping[str, object], name: str) -> tuple[Message, ...]:
     return content
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f"loss=dpo datasets=[{','.join(files)}]"
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    return f"loss=dpo datasets=[{','.join(filter(None, (files.train, files.test)))}]"
 
 
 FORMAT = Format(
@@ -83,5 +83,6 @@ FORMAT = Format(
     _read,
     _paste,
     as_is=False,
+    parts=("train", "test"),
     layout="array",
 )

@@ -3,12 +3,12 @@ r"""HH transcripts: whole dialogues as text, `\n\nHuman: … \n\nAssistant: …`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aifeedback.exports.carrying import as_turns, one_answer, see_alternating
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_pair
-from aifeedback.exports.trl import loading
+from aifeedback.exports.trl import loaded
 from aifeedback.records import Message
 
 _READER = "an HH transcript"
@@ -61,8 +61,8 @@ def _turns(record: Mapping[str, object], name: str) -> tuple[Message, ...]:
     return turns
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f"{loading(files)}  # laid out as Anthropic/hh-rlhf is"
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    return f"{loaded(files.train)}  # laid out as Anthropic/hh-rlhf is"
 
 
 FORMAT = Format(

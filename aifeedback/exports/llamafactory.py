@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from aifeedback.exports.carrying import as_turns, one_answer, see_alternating
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_pair
 from aifeedback.records import Message
 
@@ -26,7 +26,9 @@ def _write(row: Labelled) -> list[Row]:
     if turns[0].role == "system":
         system, turns = turns[0].content, turns[1:]
         if not system:
-            raise Unfit("an empty system message, which LLaMA-Factory takes for none at all. Export to trl.")
+            raise Unfit(
+                "an empty system message, which LLaMA-Factory takes for none at all. Export to trl, or leave the row out."
+            )
     see_alternating(turns, _READER)
     return [
         {
@@ -97,9 +99,10 @@ def entries(files: Sequence[str]) -> dict[str, object]:
     return found
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    path = PurePath(files[0])
-    return f"stage: dpo\ndataset_dir: {path.parent}\ndataset: {path.stem}"
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    path = PurePath(files.train)
+    test = f"\neval_dataset: {PurePath(files.test).stem}" if files.test else ""
+    return f"stage: dpo\ndataset_dir: {path.parent}\ndataset: {path.stem}{test}"
 
 
 FORMAT = Format(

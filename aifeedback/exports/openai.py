@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aifeedback.exports.carrying import as_turns, one_answer, spoken
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_pair
 from aifeedback.records import Message
 
@@ -38,8 +38,9 @@ def _read(record: Mapping[str, object]) -> Preference:
     return Preference(prompt, chosen, rejected)
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f'OpenAI: upload {" and ".join(files)} and fine-tune with method {{"type": "dpo"}}; Together: training_method="dpo"'
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    test = f", validation_file {files.test}" if files.test else ""
+    return f'training_file {files.train}{test}; OpenAI: method {{"type": "dpo"}}, Together: training_method="dpo"'
 
 
 FORMAT = Format(

@@ -56,4 +56,4 @@ class Exported:
         said = [f"{self.pairs} exported to {to}{rows}{f' ({parts})' if parts else ''}"]
         said += [f"{self.weak} below --min-preference"] if self.weak else []
         said += [f"{self.bad} bad ones skipped"] if self.bad else []
-        return f"{self.read} pairs read: {', '.join(said)}."
+        return f"{self.read} {'pair' if self.read == 1 else 'pairs'} read: {', '.join(said)}."

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from aifeedback.exports.format import Format, Row
+from aifeedback.exports.format import Files, Format, Row
 from aifeedback.exports.row import Labelled
-from aifeedback.exports.trl import explicit, read_explicit
+from aifeedback.exports.trl import explicit, loaded, read_explicit
 
 
 def _write(row: Labelled) -> list[Row]:
     return [{"id": str(row.record.get("id") or ""), **explicit(row), "preference": row.preference}]
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f'datasets.load_dataset("parquet", data_files={list(files)!r}, split="train")'
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    return loaded(files.train, "parquet")
 
 
-def _paste_hub(names: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f'datasets.load_dataset("{names[0]}")'
+def _paste_hub(names: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    return f'datasets.load_dataset("{names.train}")'
 
 
 _FIELDS = ("id", "prompt", "chosen", "rejected", "preference")

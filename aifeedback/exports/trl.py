@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aifeedback.exports.carrying import plain
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, content_of, see_pair
 
 
@@ -21,17 +21,23 @@ def read_explicit(record: Mapping[str, object]) -> Preference:
     return Preference(prompt, chosen, rejected)
 
 
-def loading(files: Sequence[str]) -> str:
-    """How `datasets` loads these files."""
-    return f'datasets.load_dataset("json", data_files={list(files)!r}, split="train")'
+def loading(files: Files) -> str:
+    """What a trainer is given: the files as `datasets` loads them."""
+    test = f", eval_dataset={loaded(files.test)}" if files.test else ""
+    return f"train_dataset={loaded(files.train)}{test}"
+
+
+def loaded(file: str, kind: str = "json") -> str:
+    """One file as `datasets` loads it."""
+    return f'datasets.load_dataset("{kind}", data_files={file!r}, split="train")'
 
 
 def _write(row: Labelled) -> list[Row]:
     return [explicit(row)]
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f"trl.DPOTrainer(…, train_dataset={loading(files)})"
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    return f"trl.DPOTrainer(…, {loading(files)})"
 
 
 FORMAT = Format(

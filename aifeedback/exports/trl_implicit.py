@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aifeedback.exports.carrying import plain
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_pair
 from aifeedback.exports.trl import loading
 from aifeedback.records import Content
@@ -14,7 +14,9 @@ from aifeedback.training.reading import is_empty, said_by
 
 def _write(row: Labelled) -> list[Row]:
     if not isinstance(row.chosen, str) and row.chosen[0] == row.rejected[0]:
-        raise Unfit("both answers begin with the same turn, which TRL would take for the prompt's. Export to trl.")
+        raise Unfit(
+            "both answers begin with the same turn, which TRL would take for the prompt's. Export to trl, or leave the row out."
+        )
     return [{"chosen": plain(_joined(row.prompt, row.chosen)), "rejected": plain(_joined(row.prompt, row.rejected))}]
 
 
@@ -45,9 +47,9 @@ def _read(record: Mapping[str, object]) -> Preference:
     return Preference(prompt, chosen, rejected)
 
 
-def _paste(files: Sequence[str], messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+def _paste(files: Files, messages: bool) -> str:  # noqa: FBT001 - as each format is asked
     where = "" if messages else "  # TRL takes what both texts begin with for the prompt"
-    return f"trl.RewardTrainer(…, train_dataset={loading(files)}){where}"
+    return f"trl.RewardTrainer(…, {loading(files)}){where}"
 
 
 FORMAT = Format(

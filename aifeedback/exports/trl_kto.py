@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aifeedback.exports.carrying import plain
-from aifeedback.exports.format import Format, Row, Thumb
+from aifeedback.exports.format import Files, Format, Row, Thumb
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_answer, see_prompt
 from aifeedback.exports.trl import loading
 from aifeedback.training.reading import begins_with_prompt, is_empty
@@ -32,8 +32,8 @@ def _read(record: Mapping[str, object]) -> Thumb:
     return Thumb(prompt, completion, label)
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f"trl.KTOTrainer(…, train_dataset={loading(files)}.shuffle(seed=0))"
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    return f"trl.KTOTrainer(…, {loading(files)})  # shuffle first: ….shuffle(seed=0)"
 
 
 FORMAT = Format(

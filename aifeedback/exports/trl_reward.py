@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from aifeedback.exports.format import Format, Preference, Row
+from aifeedback.exports.format import Files, Format, Preference, Row
 from aifeedback.exports.row import Labelled, Unfit
 from aifeedback.exports.trl import explicit, loading, read_explicit
 
@@ -22,8 +22,8 @@ def read_with_margin(record: Mapping[str, object]) -> Preference:
     return read_explicit(record)
 
 
-def _paste(files: Sequence[str], _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
-    return f"trl.RewardTrainer(…, train_dataset={loading(files)})  # reads margin by itself"
+def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
+    return f"trl.RewardTrainer(…, {loading(files)})  # reads margin by itself"
 
 
 FORMAT = Format(
