@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -73,30 +75,41 @@ def export(
     common = cast("Common", ctx.obj)
     path = _path(labels)
     if check:
-        return _check(path, common)
+        return _unless_gone(lambda: _check(path, common))
     if to is None:
         raise SettingsError("no format. Name one with --to, or see what a file is with --check.")
     from aifeedback.exports.exporting import export as write
     from aifeedback.exports.settings import ExportSettings
 
-    done = write(
-        ExportSettings(
-            path,
-            to,
-            output=output,
-            min_preference=min_preference,
-            split=split,
-            seed=seed,
-            keep_feedback=keep_feedback,
-            skip_bad=skip_bad,
-            repo=repo,
-            private=private,
-        )
+    settings = ExportSettings(
+        path,
+        to,
+        output=output,
+        min_preference=min_preference,
+        split=split,
+        seed=seed,
+        keep_feedback=keep_feedback,
+        skip_bad=skip_bad,
+        repo=repo,
+        private=private,
     )
-    common.screen.remark(done.as_line(to))
-    if done.paste:
+
+    def run() -> int:
+        done = write(settings)
+        common.screen.remark(done.as_line(to))
         common.screen.remark(f"For the trainer:\n{done.paste}")
-    return 0
+        return 0
+
+    return _unless_gone(run)
+
+
+def _unless_gone(run: Callable[[], int]) -> int:
+    """What `run` returns; 0 where the reader of stdout has seen enough, of which the parser would make a failure."""
+    try:
+        return run()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _path(labels: str | None) -> str:

@@ -8,7 +8,7 @@ from aifeedback.exports.carrying import plain
 from aifeedback.exports.format import Files, Format, Row, Thumb
 from aifeedback.exports.row import Labelled, Unfit, content_of, see_answer, see_prompt
 from aifeedback.exports.trl import loading
-from aifeedback.training.reading import begins_with_prompt, is_empty
+from aifeedback.training.reading import is_empty
 
 
 def _write(row: Labelled) -> list[Row]:
@@ -27,8 +27,6 @@ def _read(record: Mapping[str, object]) -> Thumb:
     see_answer(prompt, completion, "completion")
     if label and is_empty(completion):
         raise Unfit('"completion" is empty and labelled good. Leave the row out.')
-    if not isinstance(prompt, str) and begins_with_prompt(prompt, completion):
-        raise Unfit('"completion" repeats the prompt. Keep the answer alone in it.')
     return Thumb(prompt, completion, label)
 
 
