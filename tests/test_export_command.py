@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -267,53 +268,66 @@ def test_a_missing_extra_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.M
     )
 
 
-@pytest.fixture
-def _a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "get_token", lambda: "hf_made_up")
-
-
 def test_without_a_token_or_offline_nothing_is_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = pytest.importorskip("huggingface_hub")
+    hub, constants = pytest.importorskip("huggingface_hub"), pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(hub, "get_token", lambda: None)
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     assert "no token for the hub. Set HF_TOKEN" in refused(tmp_path, labels(2), "hub", "-", repo="me/x")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE keeps everything" in refused(tmp_path, labels(2), "hub", "-", repo="me/x")
     assert "--to hub takes --repo" in refused(tmp_path, labels(2), "hub", "-")
 
 
-@pytest.mark.usefixtures("_a_token")
-def test_the_hub_is_handed_the_whole_dataset_by_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    handed: list[Any] = []
-
-    def push(self: Any, repo: str, **more: Any) -> None:
-        handed.append((repo, more, {name: part.to_list() for name, part in self.items()}))
-
-    monkeypatch.setattr(datasets.DatasetDict, "push_to_hub", push)
-    done = exported(tmp_path, spoken(40), "hub", "-", repo="me/x", private=True, split="train=0.5,test=0.5")
-    ((repo, more, parts),) = handed
-    assert (repo, more) == ("me/x", {"private": True})
-    rows = {row["id"]: row for row in parts["train"] + parts["test"]}
-    for row in spoken(40):
-        assert rows[row["id"]] == {name: row[name] for name in ("id", "prompt", "chosen", "rejected", "preference")}
-    assert (len(parts["train"]), len(parts["test"])) == (done.parts["train"], done.parts["test"])
-    assert done.paste == 'datasets.load_dataset("me/x")'
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A stand-in for the hub: its address, and the folder of what is pushed to it."""
+    pytest.importorskip("datasets")
+    folder = tmp_path / "pushed"
+    folder.mkdir()
+    script = Path(__file__).with_name("hub_stand_in.py")
+    with subprocess.Popen([sys.executable, script, folder], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}", folder
+        process.terminate()
 
 
-@pytest.mark.usefixtures("_a_token")
-def test_a_hub_that_refuses_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    errors = pytest.importorskip("huggingface_hub").errors
+def test_the_hub_gets_the_whole_dataset_by_its_parts(
+    aifeedback: Command, tmp_path: Path, hub: tuple[str, Path]
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    address, pushed = hub
+    write_lines(tmp_path / "labels.jsonl", spoken(40))
+    # the hub's other way of uploading is no HTTP that a stand-in can speak
+    env = {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    push = ("export", "labels.jsonl", "--to", "hub", "--repo", "me/x", "--private", "--split", "train=0.5,test=0.5")
+    refused = aifeedback(*push, env={**env, "HF_TOKEN": "hf_another"})
+    assert refused.code == 2
+    assert refused.err.startswith("Error: me/x can't be pushed: Client error '401 Unauthorized'")
+    assert refused.err.endswith("Check --repo and what the token may do, or use --to parquet.\n")
+    assert not list(pushed.iterdir())
+    done = aifeedback(*push, env={**env, "HF_TOKEN": "hf_made_up"})
+    assert (done.code, done.out) == (0, ""), done.err
+    assert done.err.splitlines()[0].startswith("40 pairs read: 40 exported to hub (train ")
+    assert "it/s" not in done.err
+    assert json.loads((pushed / "created.json").read_text())["visibility"] == "private"
+    parts = {
+        name: pq.read_table(pushed / f"data/{name}-00000-of-00001.parquet").to_pylist() for name in ("train", "test")
+    }
+    assert not {row["prompt"][0]["content"] for row in parts["train"]} & {
+        row["prompt"][0]["content"] for row in parts["test"]
+    }
+    rows = {row["id"]: row for part in parts.values() for row in part}
+    kept = ("id", "prompt", "chosen", "rejected", "preference")
+    assert [rows[row["id"]] for row in spoken(40)] == [{name: row[name] for name in kept} for row in spoken(40)]
 
-    def push(*_: Any, **__: Any) -> None:
-        raise errors.HFValidationError("Repo id must be in the form\n'namespace/repo_name'")
 
-    monkeypatch.setattr(datasets.DatasetDict, "push_to_hub", push)
-    said = refused(tmp_path, labels(2), "hub", "-", repo="a/b/c")
-    assert said.startswith("a/b/c can't be pushed: Repo id must be in the form 'namespace/repo_name'. Check --repo")
+def test_a_hub_that_is_gone_is_one_clear_line(aifeedback: Command, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    write_lines(tmp_path / "labels.jsonl", labels(2))
+    gone = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_made_up"}
+    ended = aifeedback("export", "labels.jsonl", "--to", "hub", "--repo", "me/x", env=gone)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert ended.err.startswith("Error: me/x can't be pushed: ")
 
 
 def test_a_table_is_typed_and_the_same_bytes_each_time(tmp_path: Path) -> None:

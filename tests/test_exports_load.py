@@ -42,8 +42,8 @@ DIALOGUES = [
             turn("assistant", "One."),
             turn("user", str(row["prompt"])),
         ],
-        "chosen": [turn("assistant", str(row["chosen"]))],
-        "rejected": [turn("assistant", str(row["rejected"]))],
+        "chosen": [turn("assistant", str(row["chosen"]).strip())],
+        "rejected": [turn("assistant", str(row["rejected"]).strip())],
     }
     for row in TEXTS
 ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from aifeedback.errors import OutputError, SettingsError
+
+# what the hub's client adds to each failed request
+_FOOTNOTE = re.compile(r" For more information check: \S+")
 
 
 def check_hub() -> None:
@@ -35,25 +39,33 @@ class Pushed:
     def push(self) -> None:
         """Push all parts as one dataset. Raises OutputError."""
         import datasets
+        from httpx2 import HTTPError
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
         cache = str(self._folder / "cache")
-        shown = datasets.is_progress_bar_enabled()
+        shown, told = datasets.is_progress_bar_enabled(), datasets.logging.get_verbosity()
+        uploads = not are_progress_bars_disabled()
         datasets.disable_progress_bars()
+        disable_progress_bars()
+        datasets.logging.set_verbosity_error()
         try:
             parts = {
                 part or "train": datasets.Dataset.from_parquet(path, cache_dir=cache)
                 for part, path in self.paths.items()
             }
             datasets.DatasetDict(parts).push_to_hub(self._repo, private=self._private or None)
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            said = " ".join(str(error).split())
+        except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
+            said = _FOOTNOTE.sub("", " ".join(str(error).split())).rstrip(". ")
             raise OutputError(
                 f"{self._repo} can't be pushed: {said}. Check --repo and what the token may do, or use --to parquet."
             ) from error
         finally:
+            datasets.logging.set_verbosity(told)
             if shown:
                 datasets.enable_progress_bars()
+            if uploads:
+                enable_progress_bars()
             self.clear()
 
     def clear(self) -> None:
