@@ -45,7 +45,7 @@ test: $(VENV)/.developing ## Check format, lint, types, import contracts and run
 comma := ,
 empty :=
 space := $(empty) $(empty)
-PURE_ROOMS := errors records prices settings jsontext templates template_file template_lint front_matter fences verdicts/* reconcile measures keys summary gates biases ending junit markdown markdown_summary panel alpha served families rows rereading softness surface forms/* doctor/findings doctor/answers doctor/causes doctor/probes doctor/advice endpoints/logprobs noticed training/checks training/examples training/reading training/findings training/interleaving training/split training/falling_apart training/settings
+PURE_ROOMS := errors records prices settings jsontext templates template_file template_lint front_matter fences verdicts/* reconcile measures keys summary gates biases ending junit markdown markdown_summary panel alpha served families rows rereading softness surface forms/* doctor/findings doctor/answers doctor/causes doctor/probes doctor/advice endpoints/logprobs noticed exports/row exports/carrying exports/format exports/formats exports/trl exports/trl_implicit exports/trl_kto exports/trl_reward exports/openai exports/axolotl exports/llamafactory exports/openrlhf exports/halos exports/hh exports/table exports/shares exports/settings exports/recognising exports/checking training/checks training/examples training/reading training/findings training/interleaving training/split training/falling_apart training/settings
 PURE = $(subst $(space),$(comma),$(patsubst %,aifeedback/%.py,$(PURE_ROOMS)))
 
 format: $(VENV)/.developing ## Put the code into shape

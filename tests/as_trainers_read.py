@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 Turns = list[tuple[str, str]]
@@ -23,6 +24,8 @@ def openai(row: dict[str, Any]) -> Read:
     assert all(
         each["role"] in {"system", "user", "assistant"} and isinstance(each["content"], str) for each in messages
     )
+    # Together's client: nobody twice in a row, and no field beside these
+    assert all(one["role"] != other["role"] for one, other in pairwise(messages))
     for name in ("preferred_output", "non_preferred_output"):
         (answer,) = row[name]  # Together and Fireworks: exactly one message
         assert answer["role"] == "assistant"

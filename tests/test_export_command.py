@@ -321,13 +321,19 @@ def test_the_hub_gets_the_whole_dataset_by_its_parts(
     assert [rows[row["id"]] for row in spoken(40)] == [{name: row[name] for name in kept} for row in spoken(40)]
 
 
-def test_a_hub_that_is_gone_is_one_clear_line(aifeedback: Command, tmp_path: Path) -> None:
-    pytest.importorskip("datasets")
-    write_lines(tmp_path / "labels.jsonl", labels(2))
-    gone = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_made_up"}
-    ended = aifeedback("export", "labels.jsonl", "--to", "hub", "--repo", "me/x", env=gone)
-    assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert ended.err.startswith("Error: me/x can't be pushed: ")
+def test_a_hub_that_is_gone_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets, client = pytest.importorskip("datasets"), pytest.importorskip("httpx2")
+    monkeypatch.setattr(pytest.importorskip("huggingface_hub.constants"), "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(pytest.importorskip("huggingface_hub"), "get_token", lambda: "hf_made_up")
+
+    def push(*_: Any, **__: Any) -> None:
+        raise client.ConnectError("Connection refused")
+
+    monkeypatch.setattr(datasets.DatasetDict, "push_to_hub", push)
+    said = refused(tmp_path, labels(2), "hub", "-", repo="me/x")
+    assert (
+        said == "me/x can't be pushed: Connection refused. Check --repo and what the token may do, or use --to parquet."
+    )
 
 
 def test_a_table_is_typed_and_the_same_bytes_each_time(tmp_path: Path) -> None:

@@ -242,6 +242,7 @@ NOTHING = labelled([ASK], YES, [turn("assistant", "")])
         ("llamafactory", labelled([turn("system", ""), ASK], YES, NO), "an empty system message"),
         ("axolotl", labelled(chosen="user"), "in the wrong place"),
         ("axolotl", labelled(rejected="Blue. "), "white space"),
+        ("openai", DOUBLE, "two turns of the user stand in a row"),
         ("openai", labelled([turn("developer", "Be kind."), ASK], YES, NO), "a turn of the developer"),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EPILOG = """Examples:
 
-  aifeedback export labels.jsonl --to openai -o openai.jsonl --min-preference 0.8
+  aifeedback export labels.jsonl --to openai --min-preference 0.8 -o openai.jsonl
 
   aifeedback export labels.jsonl --to trl-reward -o reward.jsonl --split train=0.9,test=0.1
 

@@ -44,6 +44,13 @@ def one_answer(answer: Content, name: str, reader: str, *, empty: bool = True) -
     return text
 
 
+def see_no_one_twice(turns: Sequence[Message], reader: str) -> None:
+    """See that nobody speaks twice in a row. Raises Unfit."""
+    for one, other in pairwise(turns):
+        if one.role == other.role:
+            raise Unfit(f"two turns of the {one.role} stand in a row, which {reader} refuses. {ELSEWHERE}")
+
+
 def see_alternating(turns: Sequence[Message], reader: str) -> None:
     """See that user (or tool) and assistant take turns, from the user to the user. Raises Unfit."""
     spoken_by = ["assistant" if turn.role == "assistant" else "user" for turn in turns]
