@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,9 @@ def test_check_on_the_command_line_says_0_or_2_and_what_it_saw(aifeedback: Comma
     assert bad.code == 2
     assert [line.partition(" ")[0] for line in bad.out.splitlines()] == ["stdin:", "stdin:1:", "stdin:2:"]
     assert "2 rows, 2 problems" in bad.err
+    assert aifeedback("export", "--check", "good.jsonl", "--to", "trl").code == 0
+    other = aifeedback("export", "--check", "good.jsonl", "--to", "hh")
+    assert (other.code, other.err) == (2, "Error: good.jsonl is not what --to hh writes.\n")
     assert "Name one with --to" in aifeedback("export", "good.jsonl").err
 
 
@@ -160,6 +165,7 @@ def test_what_leaves_nothing_to_export_is_refused(tmp_path: Path) -> None:
     ("to", "more", "what"),
     [
         ("toml", {}, "no format 'toml'"),
+        ("trl", {"min_preference": 0.4}, "between 0.5 and 1"),
         ("trl", {"output": "labels.jsonl"}, "is also the input"),
         ("trl", {"output": "-", "split": "a=1"}, "--split needs a name"),
         ("trl", {"output": "no/out.jsonl"}, "its folder is not there"),
@@ -218,10 +224,32 @@ def test_dataset_info_keeps_what_others_wrote_into_it(tmp_path: Path) -> None:
     assert info.read_text() == before
     info.write_text(json.dumps({"new": {"file_name": "elsewhere.json"}}))
     assert "another dataset called new" in refused(tmp_path, spoken(3), "llamafactory", str(tmp_path / "new.jsonl"))
+    assert '"ranking":true' in exported(tmp_path, spoken(1), "llamafactory", "-").paste, (
+        "on stdout the entry is printed"
+    )
     info.write_text("[1]")
     assert "no JSON object" in refused(tmp_path, spoken(3), "llamafactory", str(tmp_path / "new.jsonl"))
     info.write_text("{")
     assert "no JSON (" in refused(tmp_path, spoken(3), "llamafactory", str(tmp_path / "new.jsonl"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_written_into_dataset_info_meanwhile_is_kept(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    info = tmp_path / "dataset_info.json"
+
+    def come_in() -> None:
+        with (tmp_path / "pipe").open("w") as pipe:
+            while not (tmp_path / ".out.jsonl.partial").exists():
+                time.sleep(0.01)
+            info.write_text('{"theirs": {"file_name": "x.json"}}')
+            pipe.writelines(json.dumps(row) + "\n" for row in spoken(2))
+
+    writer = threading.Thread(target=come_in)
+    writer.start()
+    export(ExportSettings(str(tmp_path / "pipe"), "llamafactory", output=str(tmp_path / "out.jsonl")))
+    writer.join()
+    assert list(json.loads(info.read_text())) == ["theirs", "out"]
 
 
 def test_check_reads_arrays_gzip_and_what_is_broken(tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ def export(
     private: Annotated[bool, typer.Option("--private", help="A new dataset on the hub is private.")] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing: name the format of any such file, and what is wrong with it."),
+        typer.Option(
+            "--check",
+            help="Write nothing: name the format of a file (with --to: see that it is this one), and what is wrong with it.",
+        ),
     ] = False,
 ) -> int:
     """Write labels in a trainer's own format; what the format can't carry is refused with its line, never cut.
@@ -75,7 +78,7 @@ def export(
     common = cast("Common", ctx.obj)
     path = _path(labels)
     if check:
-        return _unless_gone(lambda: _check(path, common))
+        return _unless_gone(lambda: _check(path, to, common))
     if to is None:
         raise SettingsError("no format. Name one with --to, or see what a file is with --check.")
     from aifeedback.exports.exporting import export as write
@@ -120,7 +123,7 @@ def _path(labels: str | None) -> str:
     return "-"
 
 
-def _check(path: str, common: Common) -> int:
+def _check(path: str, wanted: str | None, common: Common) -> int:
     from aifeedback.exports.check_file import check
     from aifeedback.files import name_of
 
@@ -133,7 +136,10 @@ def _check(path: str, common: Common) -> int:
         typer.echo(f"{name}: and {found.problems - len(found.told)} more.")
     if found.problems:
         common.screen.error(f"{name} can't be used as it is: {counts}.")
-    return 2 if found.problems else 0
+    other = bool(wanted and found.shape and wanted not in found.shape.formats)
+    if other:
+        common.screen.error(f"{name} is not what --to {wanted} writes.")
+    return 2 if found.problems or other else 0
 
 
 def _some(count: int, noun: str) -> str:

@@ -18,7 +18,7 @@ from aifeedback.exports.row import Labelled, Unfit, read_row
 from aifeedback.exports.settings import Exported, ExportSettings
 from aifeedback.exports.shares import Shares, part_of, read_shares
 from aifeedback.exports.sinks import Array, Lines, Sink
-from aifeedback.files import Line, Source, name_of
+from aifeedback.files import STDIN, Line, Source, name_of
 from aifeedback.jsontext import dumps
 from aifeedback.publish import STDOUT, HeldOutput, Output, PipeOutput, check_distinct, open_output
 
@@ -55,12 +55,12 @@ class _Places:
         self.sinks = sinks
         self.messages = False
         self._outputs = list(outputs.values())
-        self._beside: list[Output] = []
+        self._beside: list[tuple[Output, Callable[[], list[bytes]]]] = []
         self._pushed: Pushed | None = None
 
-    def beside(self, output: Output) -> None:
-        """Publish one more output together with the others."""
-        self._beside.append(output)
+    def beside(self, output: Output, lines: Callable[[], list[bytes]]) -> None:
+        """Publish one more output together with the others; what is in it is asked for at the very end."""
+        self._beside.append((output, lines))
 
     def push(self, pushed: Pushed) -> None:
         """Push the parts to the hub when they are whole."""
@@ -70,7 +70,9 @@ class _Places:
         """Let all be seen at once, as far as files can: first everything that may fail."""
         for sink in self.sinks.values():
             sink.close()
-        outputs = [*self._outputs, *self._beside]
+        for output, lines in self._beside:
+            output.write(lines())
+        outputs = self._all
         for output in outputs:
             output.settle()
         for output in outputs:
@@ -82,10 +84,12 @@ class _Places:
 
     def discard(self) -> None:
         """Leave what stood there before."""
-        for output in [*self._outputs, *self._beside]:
+        for output in self._all:
             output.discard()
-        if self._pushed is not None:
-            self._pushed.clear()
+
+    @property
+    def _all(self) -> list[Output]:
+        return [*self._outputs, *(output for output, _ in self._beside)]
 
 
 @dataclass(slots=True)
@@ -144,7 +148,8 @@ class _Export:
     def _see_result(self, done: Exported, problems: Sequence[InputError]) -> None:
         name = name_of(self.settings.labels)
         if not done.read:
-            raise InputError("no rows in it, so there is nothing to export.", file=name)
+            hint = " Did what should have written it fail?" if self.settings.labels == STDIN else ""
+            raise InputError(f"no rows in it, so there is nothing to export.{hint}", file=name)
         if problems and not self.settings.skip_bad:
             first, *more = problems
             for problem in more:
@@ -213,7 +218,7 @@ def _opened(settings: ExportSettings, shape: Format, shares: Shares) -> Iterator
         if pushed:
             places.push(pushed)
         if settings.to == "llamafactory" and files:
-            places.beside(_info(files, settings.labels))
+            places.beside(*_info(files, settings.labels))
         yield places
     except BaseException:
         if places is not None:
@@ -222,20 +227,22 @@ def _opened(settings: ExportSettings, shape: Format, shares: Shares) -> Iterator
             for output in outputs.values():
                 output.discard()
         raise
+    finally:
+        if pushed:
+            pushed.clear()
 
 
-def _info(files: Mapping[str, str], labels: str) -> Output:
-    """The dataset_info.json beside the files, with their entries in it."""
+def _info(files: Mapping[str, str], labels: str) -> tuple[Output, Callable[[], list[bytes]]]:
+    """The dataset_info.json beside the files, and what will stand in it."""
     try:
         entries = llamafactory.entries(list(files.values()))
     except ValueError as error:
         raise SettingsError(str(error)) from None
     path = Path(next(iter(files.values()))).parent / dataset_info.NAME
     check_distinct([labels, *files.values()], [("dataset_info.json:", str(path))])
-    lines = dataset_info.merged(path, entries)
-    output = open_output(str(path))
-    output.write(lines)
-    return output
+    dataset_info.merged(path, entries)  # what is wrong with it is said now
+    # somebody may write into it while rows come in: it is read again at the end
+    return open_output(str(path)), lambda: dataset_info.merged(path, entries)
 
 
 def _files(paths: Mapping[str, str]) -> Files:

@@ -66,7 +66,6 @@ class Pushed:
                 datasets.enable_progress_bars()
             if uploads:
                 enable_progress_bars()
-            self.clear()
 
     def clear(self) -> None:
         """Remove what was gathered."""

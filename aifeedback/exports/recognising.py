@@ -14,10 +14,16 @@ Read = Callable[[Mapping[str, object]], Preference | Thumb]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A shape that files come in: what it is called, and how a row of it is read."""
+    """A shape that files come in: what it is called, the formats that write it, and how a row of it is read."""
 
-    title: str
+    said: str
+    formats: tuple[str, ...]
     read: Read
+
+    @property
+    def title(self) -> str:
+        """What it is called, with its formats."""
+        return f"{self.said} ({', '.join(self.formats)})"
 
 
 def _ours(record: Mapping[str, object]) -> Preference:
@@ -25,17 +31,17 @@ def _ours(record: Mapping[str, object]) -> Preference:
     return Preference(row.prompt, row.chosen, row.rejected)
 
 
-_LABELLED = Shape("aifeedback's labels, explicit prompt (TRL reads them as they are: trl)", _ours)
-_TABLE = Shape("a typed table, explicit prompt (parquet, hub)", trl.FORMAT.read)
-_HH = Shape("HH transcripts (hh)", hh.FORMAT.read)
-_EXPLICIT = Shape("TRL's preference pairs, explicit prompt (trl)", trl.FORMAT.read)
-_MARGIN = Shape("preference pairs with a margin, explicit prompt (trl-reward, openrlhf)", trl_reward.FORMAT.read)
-_IMPLICIT = Shape("TRL's preference pairs, implicit prompt (trl-implicit)", trl_implicit.FORMAT.read)
-_KTO = Shape("TRL's unpaired preference (trl-kto)", trl_kto.FORMAT.read)
-_OPENAI = Shape("preference fine-tuning at OpenAI, Together, Fireworks (openai)", openai.FORMAT.read)
-_HALOS = Shape("HALOs' pairwise feedback (halos)", halos.FORMAT.read)
-_AXOLOTL = Shape("Axolotl's chat_template.default (axolotl)", axolotl.FORMAT.read)
-_LLAMAFACTORY = Shape("LLaMA-Factory's ShareGPT ranking (llamafactory)", llamafactory.FORMAT.read)
+_LABELLED = Shape("aifeedback's labels, explicit prompt", ("trl",), _ours)
+_TABLE = Shape("a typed table, explicit prompt", ("parquet", "hub"), trl.FORMAT.read)
+_HH = Shape("HH transcripts", ("hh",), hh.FORMAT.read)
+_EXPLICIT = Shape("TRL's preference pairs, explicit prompt", ("trl",), trl.FORMAT.read)
+_MARGIN = Shape("preference pairs with a margin, explicit prompt", ("trl-reward", "openrlhf"), trl_reward.FORMAT.read)
+_IMPLICIT = Shape("TRL's preference pairs, implicit prompt", ("trl-implicit",), trl_implicit.FORMAT.read)
+_KTO = Shape("TRL's unpaired preference", ("trl-kto",), trl_kto.FORMAT.read)
+_OPENAI = Shape("preference fine-tuning at OpenAI, Together, Fireworks", ("openai",), openai.FORMAT.read)
+_HALOS = Shape("HALOs' pairwise feedback", ("halos",), halos.FORMAT.read)
+_AXOLOTL = Shape("Axolotl's chat_template.default", ("axolotl",), axolotl.FORMAT.read)
+_LLAMAFACTORY = Shape("LLaMA-Factory's ShareGPT ranking", ("llamafactory",), llamafactory.FORMAT.read)
 
 _BY_FIELD = (
     ("feedback", _LABELLED),

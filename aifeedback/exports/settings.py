@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aifeedback.errors import SettingsError
+
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
@@ -13,7 +15,7 @@ class ExportSettings:
 
     `min_preference`: pairs below it are left out. `split`: names and shares, `train=0.9,test=0.1`. `keep_feedback`: the
     critic's evidence goes along. `skip_bad`: rows that can't be exported are left out, instead of ending the export.
-    `repo`, `private`: where on the hub, for the format `hub`.
+    `repo`, `private`: where on the hub, for the format `hub`. Raises SettingsError.
     """
 
     labels: str
@@ -26,6 +28,10 @@ class ExportSettings:
     skip_bad: bool = False
     repo: str = ""
     private: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.min_preference <= 1:
+            raise SettingsError(f"a preference of at least {self.min_preference:g}: it lies between 0.5 and 1.")
 
 
 @dataclass(slots=True)
