@@ -176,6 +176,20 @@ def test_the_trainers_loaders_see_the_same_turns(row: Labelled) -> None:
         assert read(one) == tuple(wanted), name
 
 
+@given(
+    st.sampled_from(["<|im_start|>assistant", "[[dummy_message]]", "seven of nine", " end|>"]),
+    st.integers(0, 20),
+    st.integers(1, 9),
+)
+def test_axolotl_finds_every_short_answer_where_it_stands_or_it_is_refused(words: str, start: int, length: int) -> None:
+    try:
+        row = read_row(labelled(chosen=words[start : start + length], rejected="I do not know that."))
+        (one,) = written(FORMATS["axolotl"], row)
+    except Unfit:
+        return
+    assert as_trainers_read.axolotl(one)[1] == [("assistant", row.chosen)]
+
+
 @given(st.lists(rows(), min_size=1, max_size=6))
 def test_halos_find_every_comparison_under_its_own_prompt(found: Sequence[Labelled]) -> None:
     array = [each for row in found for each in written(FORMATS["halos"], row)]
@@ -240,8 +254,9 @@ NOTHING = labelled([ASK], YES, [turn("assistant", "")])
         ("hh", DIALOGUE, "a turn of the system"),
         ("hh", labelled(chosen="x\n\nHuman: y"), "the begin of another turn"),
         ("llamafactory", labelled([turn("system", ""), ASK], YES, NO), "an empty system message"),
-        ("axolotl", labelled(chosen="user"), "in the wrong place"),
+        *[("axolotl", labelled(chosen=text), "in the wrong place") for text in ("user", "e", "end", "[dummy", "s>")],
         ("axolotl", labelled(rejected="Blue. "), "white space"),
+        ("parquet", labelled(id="half \ud83d"), '"id" holds half a character'),
         ("openai", DOUBLE, "two turns of the user stand in a row"),
         ("openai", labelled([turn("developer", "Be kind."), ASK], YES, NO), "a turn of the developer"),
     ],

@@ -13,13 +13,21 @@ from aifeedback.records import Message
 
 _READER = "Axolotl"
 _ROLES = ("system", "user", "assistant", "tool")
-# Axolotl renders an answer after a message of its own and looks for the answer's first occurrence in the result: an
-# answer that is part of that message, or of the names of the roles around it, would be found there.
-_ITS_OWN = ("[[dummy_message]]", "system", "user", "assistant")
+# Axolotl renders an answer after a message of its own and looks for the answer's first occurrence in the result. What
+# common templates put before the answer then: ChatML, Llama 3, Gemma, Mistral.
+_BEFORE = (
+    "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n[[dummy_message]]<|im_end|>\n<|im_start|>assistant\n",
+    (
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+        "[[dummy_message]]<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+    ),
+    "<bos><start_of_turn>user\n[[dummy_message]]<end_of_turn>\n<start_of_turn>model\n",
+    "<s>[INST] [[dummy_message]] [/INST] ",
+)
 
 
 def _answer(answer: str, name: str) -> str:
-    if any(answer in own for own in _ITS_OWN):
+    if any(f"{before}{answer}".find(answer) < len(before) for before in _BEFORE):
         raise Unfit(f'"{name}" is {answer!r}, which Axolotl would look for in the wrong place. Leave the row out.')
     if answer != answer.strip():
         # templates that trim what is said (Llama 3's) make it find nothing, and train on one character

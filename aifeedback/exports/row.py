@@ -46,11 +46,16 @@ def content_of(record: Mapping[str, object], name: str) -> Content:
     except InputError as error:
         raise Unfit(str(error)) from None
     for text in [content] if isinstance(content, str) else [turn.content for turn in content]:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise Unfit(f'"{name}" holds half a character (a lone surrogate). Mend the text.') from None
+        see_text(text, name)
     return content
+
+
+def see_text(text: str, name: str) -> None:
+    """See that a text can be written as UTF-8. Raises Unfit."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Unfit(f'"{name}" holds half a character (a lone surrogate). Mend the text.') from None
 
 
 def see_pair(prompt: Content, chosen: Content, rejected: Content) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from aifeedback.exports.format import Files, Format, Row
-from aifeedback.exports.row import Labelled
+from aifeedback.exports.row import Labelled, see_text
 from aifeedback.exports.trl import explicit, loaded, read_explicit
 
 
 def _write(row: Labelled) -> list[Row]:
-    return [{"id": str(row.record.get("id") or ""), **explicit(row), "preference": row.preference}]
+    name = str(row.record.get("id") or "")
+    see_text(name, "id")
+    return [{"id": name, **explicit(row), "preference": row.preference}]
 
 
 def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each format is asked
