@@ -82,7 +82,6 @@ def _dataset(file: str) -> str:
 FORMAT = Format(
     "axolotl",
     "Axolotl's DPO, as chat_template.default",
-    ("messages", "chosen", "rejected"),
     _write,
     _read,
     _paste,

@@ -41,7 +41,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A trainer's shape: `purpose` says whose in a line, `fields` tell its rows from those of others.
+    """A trainer's shape: `purpose` says whose in a line.
 
     `write` raises Unfit for what the shape can't carry; `read` takes a row back, and raises Unfit for what is wrong
     with it. `paste`: what belongs into the trainer's settings, for these files and for messages or text. `as_is`: text
@@ -51,7 +51,6 @@ class Format:
 
     name: str
     purpose: str
-    fields: tuple[str, ...]
     write: Callable[[Labelled], list[Row]]
     read: Callable[[Mapping[str, object]], Preference | Thumb]
     paste: Callable[[Files, bool], str]

@@ -78,7 +78,6 @@ def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each form
 FORMAT = Format(
     "halos",
     "ContextualAI's HALOs: DPO, KTO and their kin",
-    ("output_A", "output_B", "label"),
     _write,
     _read,
     _paste,

@@ -68,7 +68,6 @@ def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each form
 FORMAT = Format(
     "hh",
     "transcripts as in Anthropic's HH-RLHF, for trainers written around it",
-    ("chosen", "rejected"),
     _write,
     _read,
     _paste,

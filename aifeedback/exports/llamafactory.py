@@ -108,7 +108,6 @@ def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each form
 FORMAT = Format(
     "llamafactory",
     "LLaMA-Factory's DPO and reward models, as a ShareGPT ranking, with its dataset_info.json",
-    ("conversations", "chosen", "rejected"),
     _write,
     _read,
     _paste,

@@ -48,7 +48,6 @@ def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each form
 FORMAT = Format(
     "openai",
     "preference fine-tuning at OpenAI, Together and Fireworks",
-    ("input", "preferred_output", "non_preferred_output"),
     _write,
     _read,
     _paste,

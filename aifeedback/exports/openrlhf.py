@@ -20,7 +20,6 @@ def _paste(files: Files, messages: bool) -> str:  # noqa: FBT001 - as each forma
 FORMAT = Format(
     "openrlhf",
     "OpenRLHF: train_dpo, and train_rm with a margin",
-    ("prompt", "chosen", "rejected", "margin"),
     with_margin,
     read_with_margin,
     _paste,

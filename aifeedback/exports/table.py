@@ -21,11 +21,9 @@ def _paste_hub(names: Files, _messages: bool) -> str:  # noqa: FBT001 - as each 
     return f'datasets.load_dataset("{names.train}")'
 
 
-_FIELDS = ("id", "prompt", "chosen", "rejected", "preference")
 PARQUET = Format(
     "parquet",
     "a typed table for TRL, datasets, pandas, DuckDB",
-    _FIELDS,
     _write,
     read_explicit,
     _paste,
@@ -35,7 +33,6 @@ PARQUET = Format(
 HUB = Format(
     "hub",
     "the same table, pushed to the Hugging Face hub",
-    _FIELDS,
     _write,
     read_explicit,
     _paste_hub,

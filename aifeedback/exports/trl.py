@@ -43,7 +43,6 @@ def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each form
 FORMAT = Format(
     "trl",
     "TRL with an explicit prompt: DPO, CPO, ORPO, online methods",
-    ("prompt", "chosen", "rejected"),
     _write,
     read_explicit,
     _paste,

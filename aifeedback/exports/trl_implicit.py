@@ -55,7 +55,6 @@ def _paste(files: Files, messages: bool) -> str:  # noqa: FBT001 - as each forma
 FORMAT = Format(
     "trl-implicit",
     "TRL with the prompt inside chosen and rejected: reward models, older recipes",
-    ("chosen", "rejected"),
     _write,
     _read,
     _paste,

@@ -34,6 +34,4 @@ def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each form
     return f"trl.KTOTrainer(…, {loading(files)})  # shuffle first: ….shuffle(seed=0)"
 
 
-FORMAT = Format(
-    "trl-kto", "TRL's KTO: single answers, good or bad", ("prompt", "completion", "label"), _write, _read, _paste
-)
+FORMAT = Format("trl-kto", "TRL's KTO: single answers, good or bad", _write, _read, _paste)

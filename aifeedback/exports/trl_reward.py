@@ -29,7 +29,6 @@ def _paste(files: Files, _messages: bool) -> str:  # noqa: FBT001 - as each form
 FORMAT = Format(
     "trl-reward",
     "TRL's reward models, with a margin",
-    ("prompt", "chosen", "rejected", "margin"),
     with_margin,
     read_with_margin,
     _paste,
