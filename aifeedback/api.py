@@ -21,10 +21,12 @@ from aifeedback.forms import to_pairs
 from aifeedback.job import Job, run_job
 from aifeedback.labeling import Labeling, LabelSettings
 from aifeedback.lanes import CriticSettings, LaneSettings, check, name_of, open_lanes
+from aifeedback.missing import Missing
 from aifeedback.prices import read_price
 from aifeedback.prompt_library import find_criteria, find_template, read_examples
 from aifeedback.publish import rest_path
 from aifeedback.records import Invalid, Label, Order, Pair
+from aifeedback.replies import open_store
 from aifeedback.settings import (
     AskingSettings,
     AskSettings,
@@ -35,7 +37,6 @@ from aifeedback.settings import (
     Soft,
     whole_weights,
 )
-from aifeedback.store import Store
 
 AnyPair = Pair | Mapping[str, object]
 Orders = Literal["both", "ab", "ba"]
@@ -50,7 +51,7 @@ class Options:
 
     `critic`: PROVIDER/MODEL, `builtin`, any object with a name and an `ask`, or several of these. `store` `""` is the
     command's own default for critics named by text, and none for objects, whose answers their name does not fix.
-    `escalate_to`: asked about pairs in doubt, with `on_conflict` `escalate`. `weights`: how much critics count in a panel, by their names; 1 where nothing is said. `max_cost`: USD. `price`: (input, output) or (input, output, cached) in USD a million tokens.
+    `escalate_to`: asked about pairs in doubt, with `on_conflict` `escalate`. `weights`: how much critics count in a panel, by their names; 1 where nothing is said. `replay`: ask nobody, take all replies from the store. `max_cost`: USD. `price`: (input, output) or (input, output, cached) in USD a million tokens.
     """
 
     critic: str | Critic | Sequence[str | Critic]
@@ -85,6 +86,7 @@ class Options:
     limit: int = 0
     seed: int = 0
     store: str | Path | None = ""
+    replay: bool = False
 
     def __post_init__(self) -> None:
         """Raise SettingsError for what is not among the choices."""
@@ -159,6 +161,7 @@ class Options:
             ),
             lane_settings=LaneSettings(self.concurrency, self.rpm, self.tpm, self.timeout_s),
             escalate_to=strong,
+            replay=self.replay,
         )
 
 
@@ -170,7 +173,8 @@ def label(pairs: Iterable[AnyPair], **options: Any) -> Iterator[Label | Invalid]
     record that is no usable pair comes out as Invalid, whose `winner` is None too, with the reason.
 
     Raises SettingsError for wrong options; CriticGone or BudgetSpent, after the last outcome, where the run had to
-    stop before its time: the pairs that nobody was asked about then have the status `unasked`.
+    stop before its time: the pairs that nobody was asked about then have the status `unasked`. In a replay that is
+    MissingReplies.
     """
     if isinstance(pairs, str | Path):
         raise SettingsError("pairs is a path. Use label_file(path, output, ...), or read it yourself.")
@@ -182,12 +186,14 @@ def label(pairs: Iterable[AnyPair], **options: Any) -> Iterator[Label | Invalid]
 async def label_async(pairs: Iterable[AnyPair], **options: Any) -> AsyncGenerator[Label | Invalid, None]:  # noqa: ANN401
     """`label` for use inside an event loop."""
     job = Options(**options).job()
-    check(job.everybody, os.environ, job.label_settings.asking)
-    outcomes = _Outcomes()
-    with contextlib.closing(Store(job.store)) as store:
+    check(job.everybody, os.environ, job.label_settings.asking, needs_key=not job.replay)
+    missing = Missing()
+    outcomes = _Outcomes(missing if job.replay else None)
+    with contextlib.closing(open_store(job.store, replay=job.replay)) as store:
         async with open_lanes(
             job.everybody, job.label_settings.ask, job.lane_settings,
             asking=job.label_settings.asking, store=store, environment=os.environ, context=job.context, note=lambda _: None,
+            replay=job.replay,
         ) as lanes:  # fmt: skip
             labeling = Labeling(
                 job.renderer(), lanes, store, job.label_settings,
@@ -205,6 +211,7 @@ async def label_async(pairs: Iterable[AnyPair], **options: Any) -> AsyncGenerato
                 run.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await run
+    missing.check(job.store)
     if ended.stopped is not None:
         raise ended.stopped
 
@@ -212,7 +219,7 @@ async def label_async(pairs: Iterable[AnyPair], **options: Any) -> AsyncGenerato
 def label_file(inputs: str | Sequence[str], output: str, **options: Any) -> Mapping[str, object]:  # noqa: ANN401
     """What `aifeedback label INPUT... -o OUTPUT` does; gives the summary. `options`: the fields of `Options`.
 
-    Raises InputError, SettingsError, StoreError and OutputError as the command ends with 2, and CriticGone or
+    Raises InputError, SettingsError, StoreError (MissingReplies in a replay) and OutputError as the command ends with 2, and CriticGone or
     BudgetSpent where the run had to stop before its time; the output then holds what was labelled.
     """
     job = Options(**options).job([inputs] if isinstance(inputs, str) else inputs, output)
@@ -225,7 +232,8 @@ def label_file(inputs: str | Sequence[str], output: str, **options: Any) -> Mapp
 class _Outcomes:
     """Outcomes on their way from the run to the caller, in input order."""
 
-    def __init__(self) -> None:
+    def __init__(self, missing: Missing | None) -> None:
+        self._missing = missing
         self.room = threading.Semaphore(_WINDOW)
         self.over = threading.Event()
         self._arrived: asyncio.Queue[Label | Invalid | None] = asyncio.Queue()
@@ -244,6 +252,8 @@ class _Outcomes:
 
     def emit(self, position: int, outcome: Label | Invalid) -> None:
         """Take one outcome in."""
+        if self._missing is not None:
+            self._missing.add(position, outcome)
         self._waiting[position] = outcome
 
     def prepare(self) -> None:

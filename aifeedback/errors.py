@@ -5,6 +5,7 @@
     ├── SettingsError      fix the command line, the environment or aifeedback.toml
     │   └── TemplateError  fix the template, criteria or examples file
     ├── StoreError         the store of replies can't be used as it is
+    │   └── MissingReplies a replay needs replies that are not in it
     ├── OutputError        the output can't be written: a full disk, a folder that is gone
     ├── Wait               the same question may be answered later
     │   ├── Busy           the endpoint asked for a slower pace
@@ -70,6 +71,10 @@ class TemplateError(SettingsError):
 
 class StoreError(AifeedbackError):
     """The store can't be opened, read or written."""
+
+
+class MissingReplies(StoreError):
+    """A replay needs replies that the store does not hold."""
 
 
 class OutputError(AifeedbackError):

@@ -24,15 +24,16 @@ from aifeedback.jsontext import dumps, loads
 from aifeedback.junit import Suite, junit
 from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
 from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, name_of, open_lanes
+from aifeedback.missing import Missing
 from aifeedback.ordered import Ordered, Row
 from aifeedback.panel import Panel
 from aifeedback.prices import usd
 from aifeedback.publish import STDOUT, HeldOutput, Output, PipeOutput, check_distinct, open_output
 from aifeedback.records import Invalid, Label, Pair, Status
+from aifeedback.replies import open_store
 from aifeedback.rows import Shaper, labelled_row, meta_shape, rest_row
 from aifeedback.settings import InputSettings, OutputSettings
 from aifeedback.softness import Softness
-from aifeedback.store import Store
 from aifeedback.summary import Tally
 from aifeedback.templates import Criteria, Example, Renderer, Template
 from aifeedback.verdicts import can_be_soft
@@ -47,7 +48,7 @@ class Job:
     """Everything that a labelling job was told. `rest`, `summary` and `junit` may be `""` (not wanted), `store` None (none).
 
     `escalate_to`: the critic that is asked about pairs in doubt, with `on_conflict` `escalate` and never without.
-    Raises SettingsError for the one without the other, and for `soft` `logprobs` with a template that can't be read so.
+    `replay`: nobody is asked, all replies come from the store. Raises SettingsError for what contradicts itself.
     """
 
     inputs: Sequence[str]
@@ -67,6 +68,7 @@ class Job:
     escalate_to: CriticSettings | Critic | None = None
     junit: str = ""
     max_failed: MaxFailed = field(default_factory=MaxFailed)
+    replay: bool = False
 
     def __post_init__(self) -> None:
         if (self.label_settings.reconcile.on_conflict == "escalate") != (self.escalate_to is not None):
@@ -82,6 +84,13 @@ class Job:
                 f"--soft logprobs: what the template {self.template.name} asks for can't be read from token probabilities. "
                 "Use the template quick, or leave --soft out."
             )
+
+        if self.replay and self.store is None:
+            raise SettingsError(
+                "a replay takes its replies from the store. Leave --no-store out, or leave --replay out."
+            )
+        if self.replay and self.label_settings.reask_unparsed:
+            raise SettingsError("--replay asks nobody, and --reask asks again. Leave one of them out.")
 
     @property
     def everybody(self) -> list[CriticSettings | Critic]:
@@ -144,17 +153,21 @@ async def run_job(
 ) -> JobResult:
     """Run `job` to its end; outputs appear whole when it returns, and not at all when it raises.
 
-    With gates, labels for a pipe wait for the end and go out only if the run was not stopped and no gate was missed.
+    With gates, labels for a pipe wait for the end and go out only if the run was not stopped and no gate was missed; in a
+    replay, only if no reply was missing.
 
-    Raises InputError, SettingsError, StoreError, OutputError; CriticGone where no answer came at all; BrokenPipeError
+    Raises InputError, SettingsError, StoreError (MissingReplies in a replay), OutputError; CriticGone where no answer came at all; BrokenPipeError
     when the reader of a pipe has gone. `note` hears warnings, `watch` is given the live counts once.
     """
     started, begun = time.monotonic(), datetime.now(UTC)
-    check(job.everybody, environment, job.label_settings.asking)
+    check(job.everybody, environment, job.label_settings.asking, needs_key=not job.replay)
     job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
-    with contextlib.closing(Store(job.store, note=note)) as store, _outputs(job, note) as outputs:
+    with (
+        contextlib.closing(open_store(job.store, replay=job.replay, note=note)) as store,
+        _outputs(job, note) as outputs,
+    ):
         async with open_lanes(
             job.everybody,
             job.label_settings.ask,
@@ -164,6 +177,7 @@ async def run_job(
             environment=environment,
             context=job.context,
             note=note,
+            replay=job.replay,
         ) as lanes:
             labeling = Labeling(
                 job.renderer(),
@@ -178,6 +192,7 @@ async def run_job(
             labeling.progress.all_pairs = reader.expected
             watch(labeling.progress, outputs.tally)
             outcome = await labeling.run(usable(reader, job.inputs))
+        outputs.missing.check(job.store)
         if isinstance(outcome.stopped, CriticGone) and not outcome.heard:
             raise outcome.stopped
         if outputs.tally.statuses[Status.INVALID] == outputs.tally.read:
@@ -247,6 +262,7 @@ class _Outputs:
         self.tally = Tally(job.critic_name)
         self.panel = Panel([name_of(critic) for critic in job.critics], job.strong_name)
         self.softness = Softness()
+        self.missing = Missing()
         self.shaper = Shaper(job.output_settings)
         self._job = job
         self._note = note
@@ -259,7 +275,7 @@ class _Outputs:
         self._opened: list[Output] = []
         self._held: HeldOutput | None = None
         try:
-            self._labels = self._open(job.output, hold=bool(job.gates))
+            self._labels = self._open(job.output, hold=bool(job.gates) or job.replay)
             self._rest = self._open(job.rest) if job.rest else None
             self._summary = self._open(job.summary) if job.summary else None
             self._junit = self._open(job.junit) if job.junit else None
@@ -284,6 +300,8 @@ class _Outputs:
         self.tally.add(label)
         self.panel.add(label)
         self.softness.add(label)
+        if self._job.replay:
+            self.missing.add(position, label)
         self._ordered.put(position, self._row(label))
 
     def _row(self, label: Label | Invalid) -> Row:

@@ -79,13 +79,19 @@ async def open_lanes(
     environment: Mapping[str, str],
     context: Mapping[str, str],
     note: Callable[[str], None],
+    replay: bool = False,
 ) -> AsyncIterator[list[Lane]]:
-    """A lane for each critic, connected; `note` hears what is worth telling once. Raises SettingsError."""
+    """A lane for each critic, connected; `note` hears what is worth telling once. Raises SettingsError.
+
+    With `replay` nobody stands behind them: what is not stored has no answer, and no key is looked at.
+    """
     async with AsyncExitStack() as stack:
         lanes: list[Lane] = []
         for critic in critics:
             price = price_of(critic, asking, environment)
-            if not isinstance(critic, CriticSettings):
+            if replay:
+                lanes.append(_nobody(critic, asked_of(critic, ask, environment, context), price))
+            elif not isinstance(critic, CriticSettings):
                 lanes.append(_own(critic, ask, settings, context, price))
             elif critic.endpoint.critic == BUILTIN:
                 lanes.append(_builtin(context))
@@ -234,6 +240,12 @@ def _own(
     return Lane(
         critic, asked_of(critic, ask, {}, context), settings.pace(), price=price, most=most_for(critic, ask, {})
     )
+
+
+def _nobody(critic: CriticSettings | Critic, asked: Asked, price: Price | None) -> Lane:
+    from aifeedback.critics.nobody import Nobody
+
+    return Lane(Nobody(name_of(critic)), asked, Pace(1), price=price, most=lambda _: Most(0, 0))
 
 
 def _builtin(context: Mapping[str, str]) -> Lane:

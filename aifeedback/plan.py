@@ -14,6 +14,7 @@ from aifeedback.keys import Keys
 from aifeedback.lanes import CriticSettings, asked_of, check, most_for, name_of, price_of
 from aifeedback.prices import FREE, in_dollars, usd
 from aifeedback.records import Invalid, Question, Status, Usage
+from aifeedback.replies import open_store
 from aifeedback.rows import Shaper, identical
 from aifeedback.store import Store
 from aifeedback.templates import Template
@@ -36,8 +37,7 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
     counts: Counter[str] = Counter()
     seen: set[bytes] = set()
     shown: Question | None = None
-    # Only a store that is there already can hold anything, and a plan leaves nothing behind.
-    with closing(Store(job.store if job.store and job.store.exists() else None, begin=False)) as store:
+    with closing(_store(job)) as store:
         for chunk in usable(reader, job.inputs):
             for item in chunk:
                 if job.label_settings.limit and counts["pairs"] >= job.label_settings.limit:
@@ -64,6 +64,13 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
                     seen.add(key.digest)
                     critic.add(question)
     return _text(job, counts, critics, shown)
+
+
+def _store(job: Job) -> Store:
+    """Only a store that is there already can hold anything, and a plan leaves nothing behind."""
+    if job.replay:
+        return open_store(job.store, replay=True)
+    return Store(job.store if job.store and job.store.exists() else None, begin=False)
 
 
 class _Critic:
@@ -131,6 +138,9 @@ def _text(job: Job, counts: Counter[str], critics: Sequence[_Critic], shown: Que
         f"tokens      about {sum(critic.bytes for critic in first) // _BYTES_A_TOKEN} in, at most {sum(critic.requests * critic.longest for critic in first)} out",
         *_cost_lines(job, first, strong),
     ]
+    if job.replay:
+        missing = f"{requests} of these replies are missing, and it would end with exit code 2"
+        lines.insert(0, f"replay      {missing if requests else 'nobody is asked: all replies are in the store'}")
     if shown is not None:
         lines.append(f"\nOne prompt of {len(shown.messages)} messages, order {shown.order}:")
         lines += [f"\n--- {message.role} ---\n{message.content}" for message in shown.messages]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +62,46 @@ def connect_damaged(path: Path) -> sqlite3.Connection:
             raise NotOursError("is no store of this version")
     except BaseException:
         connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(path: Path, opened: contextlib.ExitStack) -> tuple[sqlite3.Connection, bool]:
+    """Open a store without a change to it, to its journals or beside it; and whether it is seen as it is at this moment.
+
+    Where a journal lies beside it, a run is writing or was killed. What a file system that can't be written does not
+    let SQLite read in place is read from a copy, which `opened` removes. Raises NotOursError, sqlite3.Error, OSError.
+    """
+    _check_kind(path)
+    uri, journal = path.absolute().as_uri(), path.with_name(f"{path.name}-wal")
+    still = not journal.exists()
+    try:
+        connection = _to_read(f"{uri}?mode=ro{'&immutable=1' if still else ''}")
+    except sqlite3.OperationalError:
+        if still:
+            raise
+        still = True
+        if journal.stat().st_size:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="aifeedback-")))
+            for source in (path, journal):
+                shutil.copyfile(source, folder / source.name)
+            connection = _to_read(f"{(folder / path.name).as_uri()}?mode=rw")
+        else:
+            connection = _to_read(f"{uri}?mode=ro&immutable=1")
+    opened.callback(connection.close)
+    return connection, still
+
+
+def _to_read(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False, isolation_level=None)
+    try:
+        if _marks(connection) != (_APPLICATION_ID, _VERSION):
+            raise NotOursError("is no store of this version")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise NotOursError(f"is no usable store ({error})") from error
         raise
     return connection
 

@@ -67,5 +67,6 @@ MaxCost = Annotated[
 ]
 StorePath = Annotated[str, typer.Option(metavar="PATH", help="Where replies are kept.")]
 NoStore = Annotated[bool, typer.Option("--no-store", help="Keep no replies after the run.")]
+Replay = Annotated[bool, typer.Option("--replay", help="Ask nobody: all replies from the store, or exit 2.")]
 Reask = Annotated[Literal["unparsed"] | None, typer.Option(help="Ask again what could not be read.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="For everything that is drawn.")]

@@ -85,4 +85,5 @@ def job_of(flags: Mapping[str, Any], common: Common, command: str) -> Job:
         gates=gates_of(flags),
         junit=flags["junit"],
         max_failed=max_failed_of(flags["max_failed"]),
+        replay=flags.get("replay", False),
     )

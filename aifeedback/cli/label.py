@@ -30,6 +30,7 @@ from aifeedback.cli.asking_flags import (
     Patience,
     Reask,
     ReasoningEffort,
+    Replay,
     Retries,
     Rpm,
     Samples,
@@ -136,6 +137,7 @@ def label(
     store: StorePath = ".aifeedback/replies.sqlite",
     no_store: NoStore = False,
     reask: Reask = None,
+    replay: Replay = False,
     seed: Seed = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and one prompt; ask nothing.")] = False,
 ) -> int:
