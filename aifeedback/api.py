@@ -31,7 +31,9 @@ from aifeedback.settings import (
     AskingSettings,
     AskSettings,
     InputSettings,
+    LengthControl,
     OnConflict,
+    OutputSettings,
     Panel,
     ReconcileSettings,
     Soft,
@@ -84,6 +86,7 @@ class Options:
     max_cost: float | None = None
     price: str | Sequence[float] = ""
     limit: int = 0
+    length_control: LengthControl = "off"
     seed: int = 0
     store: str | Path | None = ""
     replay: bool = False
@@ -95,6 +98,7 @@ class Options:
             ("on_conflict", ("drop", "tie", "soft", "escalate")),
             ("panel", ("mean", "majority")),
             ("soft", ("auto", "logprobs", "samples", "off")),
+            ("length_control", ("off", "flag", "drop")),
         ):
             if getattr(self, name) not in choices:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}.")
@@ -160,9 +164,18 @@ class Options:
                 soft=self.soft,
             ),
             lane_settings=LaneSettings(self.concurrency, self.rpm, self.tpm, self.timeout_s),
+            output_settings=OutputSettings(length_control=self.length_control),
             escalate_to=strong,
             replay=self.replay,
         )
+
+    def streaming_job(self) -> Job:
+        """The job where each label goes out by itself. Raises SettingsError."""
+        if self.length_control != "off":
+            raise SettingsError(
+                "length_control looks at all labels together, and label gives each one out by itself. Use label_file."
+            )
+        return self.job()
 
 
 def label(pairs: Iterable[AnyPair], **options: Any) -> Iterator[Label | Invalid]:  # noqa: ANN401 - the fields of Options
@@ -179,13 +192,13 @@ def label(pairs: Iterable[AnyPair], **options: Any) -> Iterator[Label | Invalid]
     if isinstance(pairs, str | Path):
         raise SettingsError("pairs is a path. Use label_file(path, output, ...), or read it yourself.")
     chosen = Options(**options)
-    chosen.job()  # wrong options are told here, not at the first label
+    chosen.streaming_job()  # wrong options are told here, not at the first label
     return _in_a_thread(pairs, chosen)
 
 
 async def label_async(pairs: Iterable[AnyPair], **options: Any) -> AsyncGenerator[Label | Invalid, None]:  # noqa: ANN401
     """`label` for use inside an event loop."""
-    job = Options(**options).job()
+    job = Options(**options).streaming_job()
     check(job.everybody, os.environ, job.label_settings.asking, needs_key=not job.replay)
     missing = Missing()
     outcomes = _Outcomes(missing if job.replay else None)

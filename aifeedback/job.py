@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import orjson
 from aifeedback import __version__
 from aifeedback.alpha import ADVICE, krippendorff_alpha
 from aifeedback.biases import Bias, find_biases
+from aifeedback.controlling import Controlling
 from aifeedback.critics import Critic
 from aifeedback.ending import Check, MaxFailed, checks
 from aifeedback.errors import CriticGone, InputError, SettingsError, StopRun
@@ -24,6 +25,7 @@ from aifeedback.jsontext import dumps, loads
 from aifeedback.junit import Suite, junit
 from aifeedback.labeling import Labeling, LabelSettings, Outcome, Progress
 from aifeedback.lanes import BUILTIN, CriticSettings, LaneSettings, check, name_of, open_lanes
+from aifeedback.length_control import Settled
 from aifeedback.missing import Missing
 from aifeedback.ordered import Ordered, Row
 from aifeedback.panel import Panel
@@ -198,11 +200,13 @@ async def run_job(
         if outputs.tally.statuses[Status.INVALID] == outputs.tally.read:
             reason = next(iter(outputs.tally.reasons), "")
             raise InputError(f"none of the {outputs.tally.read} pairs can be labelled; the first: {reason}")
+        settled = await outputs.control_length()
         gates = job.gates.judge(outputs.tally)
         biases = find_biases(outputs.tally)
         summary = {
             **_summary(job, outputs.tally, outcome, reader, time.monotonic() - started),
             **_panel(job, outputs.panel, outcome, note),
+            "length_control": None if settled is None else settled.record(),
             "gates": [gate.record() for gate in gates],
             "biases": [bias.record() for bias in biases],
         }
@@ -227,6 +231,8 @@ async def run_job(
             note(remark)
         if remark := outputs.softness.remark(job.label_settings.soft):
             note(remark)
+        if settled is not None:
+            note(settled.remark())
         if BUILTIN in map(name_of, job.everybody):
             note(
                 "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
@@ -274,6 +280,8 @@ class _Outputs:
         self._votes = False
         self._opened: list[Output] = []
         self._held: HeldOutput | None = None
+        controls = job.output_settings.length_control != "off"
+        self._control = Controlling(job.output_settings, job.label_settings.ask.seed) if controls else None
         try:
             self._labels = self._open(job.output, hold=bool(job.gates) or job.replay)
             self._rest = self._open(job.rest) if job.rest else None
@@ -302,7 +310,10 @@ class _Outputs:
         self.softness.add(label)
         if self._job.replay:
             self.missing.add(position, label)
-        self._ordered.put(position, self._row(label))
+        if self._control is not None and isinstance(label, Label) and label.status is None:
+            self._ordered.put(position, self._control.row(position, label))
+        else:
+            self._ordered.put(position, self._row(label))
 
     def _row(self, label: Label | Invalid) -> Row:
         job = self._job
@@ -321,7 +332,21 @@ class _Outputs:
     async def publish(self) -> None:
         """Write the prepared rows; a slow reader of a pipe holds up nobody else."""
         while rows := self._ordered.take(self._ready):
+            await asyncio.to_thread(self._write if self._control is None else self._control.hold, rows)
+
+    async def control_length(self) -> Settled | None:
+        """Write what waited for it, and take the labels back that are dropped; None where nothing had to wait."""
+        if self._control is None:
+            return None
+        settled = await asyncio.to_thread(self._control.settle)
+        for rows in self._control.let_through(settled, self._decided):
             await asyncio.to_thread(self._write, rows)
+        return settled
+
+    def _decided(self, label: Label) -> Row:
+        if label.status is not None:
+            self.tally.withdraw(replace(label, status=None))
+        return self._row(label)
 
     def _write(self, rows: Sequence[Row]) -> None:
         labelled = [self._checked(row) for row in rows if row.labelled]
@@ -380,6 +405,8 @@ class _Outputs:
     def close(self) -> None:
         """Remove what is unfinished."""
         self._ordered.close()
+        if self._control is not None:
+            self._control.close()
         for output in self._opened:
             output.discard()
 

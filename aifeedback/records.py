@@ -305,7 +305,8 @@ class Label:
 
     `p_a` is their mean, None where an order that was asked has no readable verdict; `order_p_a` the same for each
     readable order. `agreed`: both orders were asked and came to the same decision. `decided_by`: the critic whose
-    verdicts alone count, where it was asked after the others; `""` where all count.
+    verdicts alone count, where it was asked after the others; `""` where all count. `length_flagged`: the winner would be
+    another one but for its length, where `--length-control` looked.
     """
 
     pair: Pair
@@ -316,6 +317,7 @@ class Label:
     agreed: bool
     verdicts: tuple[Verdict, ...]
     decided_by: str = ""
+    length_flagged: bool = False
 
     @property
     def deciding(self) -> tuple[Verdict, ...]:

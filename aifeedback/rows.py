@@ -108,7 +108,7 @@ def meta_shape(value: object) -> object:
 
 def _feedback(label: Label, critic: str, template: str, criteria: str, settings: OutputSettings) -> dict[str, object]:
     pair = label.pair
-    return {
+    feedback: dict[str, object] = {
         "winner": label.winner or "",
         "p_a": label.p_a,
         "agreed": label.agreed,
@@ -124,6 +124,9 @@ def _feedback(label: Label, critic: str, template: str, criteria: str, settings:
         "file": pair.file,
         "line": pair.line,
     }
+    if settings.length_control != "off":
+        feedback["length_flagged"] = label.length_flagged
+    return feedback
 
 
 def _verdict(verdict: Verdict, settings: OutputSettings) -> dict[str, object]:

@@ -17,6 +17,7 @@ Soft = Literal["auto", "logprobs", "samples", "off"]
 Panel = Literal["mean", "majority"]
 Explain = Literal["none", "reason", "full"]
 Meta = Literal["keep", "text", "drop"]
+LengthControl = Literal["off", "flag", "drop"]
 Shape = Literal["auto", "strings", "messages"]
 PairsOf = Literal["all", "adjacent", "best-worst"]
 FormName = Literal["pair", "candidates", "preference", "transcript", "alpaca", "ultrafeedback"]
@@ -115,8 +116,9 @@ class AskingSettings:
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
-    """How labels are written."""
+    """How labels are written, and whether those that length decided are marked or dropped."""
 
     shape: Shape = "auto"
     meta: Meta = "keep"
     explain: Explain = "reason"
+    length_control: LengthControl = "off"

@@ -28,6 +28,11 @@ class Share:
         self.hits += hit
         self.n += 1
 
+    def take_back(self, hit: bool) -> None:  # noqa: FBT001 - as above
+        """Count one no longer."""
+        self.hits -= hit
+        self.n -= 1
+
     @property
     def rate(self) -> float | None:
         """As a number from 0 to 1; None without any."""
@@ -92,6 +97,23 @@ class Tally:
             self.first_shown_alone.add(first, len(decided))
         if label.pair.gold in {"a", "b"} and label.status not in {Status.UNASKED, Status.INVALID}:
             self._add_gold(label)
+
+    def withdraw(self, label: Label) -> None:
+        """Of a labelled pair that was folded in, leave what `add` takes from one with the status `length`."""
+        self.labeled -= 1
+        self.statuses[Status.LENGTH] += 1
+        alone = Tally(self.critic)
+        alone.add(label)
+        for share, its_own in ((self.longer, alone.longer), (self.same_family, alone.same_family)):
+            if its_own.n:
+                share.take_back(bool(its_own.hits))
+        self.right.hits -= alone.right.hits  # a pair with gold and without a label counts as wrong
+        for counts, one in (
+            (self.confusion, alone.confusion),
+            (self.longer_beside_gold, alone.longer_beside_gold),
+            (self.same_family_beside_gold, alone.same_family_beside_gold),
+        ):
+            counts[:] = [all_of - its for all_of, its in zip(counts, one, strict=True)]
 
     def _add_trouble(self, reason: str) -> None:
         said = _cause(reason)

@@ -81,7 +81,9 @@ def job_of(flags: Mapping[str, Any], common: Common, command: str) -> Job:
         lane_settings=LaneSettings(
             flags["concurrency"], flags["rpm"], flags["tpm"], seconds(flags["timeout"], "--timeout")
         ),
-        output_settings=OutputSettings(flags["shape"], flags["meta"], flags["explain"]),
+        output_settings=OutputSettings(
+            flags["shape"], flags["meta"], flags["explain"], flags.get("length_control", "off")
+        ),
         gates=gates_of(flags),
         junit=flags["junit"],
         max_failed=max_failed_of(flags["max_failed"]),

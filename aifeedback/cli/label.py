@@ -113,6 +113,10 @@ def label(
     explain: Annotated[
         Literal["none", "reason", "full"], typer.Option(help="How much of the critic's text is kept.")
     ] = "reason",
+    length_control: Annotated[
+        Literal["off", "flag", "drop"],
+        typer.Option(help="Mark labels that length alone decided, or drop as many as the bias takes."),
+    ] = "off",
     max_failed: MaxFailed = "1%",
     min_consistency: MinConsistency = None,
     min_accuracy: MinAccuracy = None,
