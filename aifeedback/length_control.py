@@ -59,13 +59,14 @@ def fit(preferences: Sequence[float], lengths: Sequence[float]) -> float:
     while score(high)[0] > 0:
         high *= 2
     beta = 0.0
-    while high - low > _CLOSE:
+    # Close in proportion: beyond a million, neighbouring floats lie further apart than _CLOSE.
+    while high - low > _CLOSE * max(1.0, abs(beta)):
         slope, bend = score(beta)
         low, high = (beta, high) if slope > 0 else (low, beta)
         # Newton's step, or half of what is left where it leaves that.
         step = beta - slope / bend if bend else math.inf
         before, beta = beta, step if low <= step <= high else (low + high) / 2
-        if abs(beta - before) <= _CLOSE:
+        if abs(beta - before) <= _CLOSE * max(1.0, abs(beta)):
             break
     return round(beta, _DIGITS) + 0.0
 
