@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aifeedback.drawing import COLOURS, INK, drawing, legend, svg_of
 from aifeedback.training.record import Figure, Point
 from aifeedback.training.settings import Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Drawn in these colours, which then become the page's variables: one drawing for light, dark and paper. Blue and
-# vermilion stay apart for every kind of colour vision (Okabe & Ito 2008); dashes and dots tell them apart in grey.
-_INK, _RULE, _COLOURS = "#010203", "#040506", ("#070809", "#0a0b0c")
-_VARIABLES = {
-    _INK: "var(--muted, #555)",
-    _RULE: "var(--rule, #ddd)",
-    _COLOURS[0]: "var(--line-1, #0072b2)",
-    _COLOURS[1]: "var(--line-2, #c04d00)",
-}
 _SMOOTHED_FROM = 40
-_WIDTH, _HEIGHT, _DPI = 4.6, 2.7, 72
-_STYLE = {
-    "svg.fonttype": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": _INK,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.xmargin": 0.02,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.7,
-    "xtick.color": _RULE,
-    "ytick.color": _RULE,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "ytick.major.size": 0,
-    "text.color": _INK,
-    "font.size": 10,
-    "legend.frameon": False,
-    "legend.fontsize": 10,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +134,9 @@ def _note(plan: Plan) -> str:
 
 
 def _draw(plan: Plan) -> str:
-    from matplotlib import style
-    from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    # Reset first: nobody's matplotlibrc changes the report.
-    with style.context(_STYLE | {"svg.hashsalt": plan.name}, after_reset=True):
-        canvas = Canvas(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, layout="constrained")
-        axes = canvas.add_subplot()
+    with drawing(plan.name) as (canvas, axes):
         shown = [line for line in plan.lines if _drawable(line)]
         for line in shown:
             _draw_line(axes, line)
@@ -188,7 +147,7 @@ def _draw(plan: Plan) -> str:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.set_ylim(*_share_limits(shown, plan.level))
         if plan.level is not None:
-            axes.axhline(plan.level[0], color=_INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+            axes.axhline(plan.level[0], color=INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
             axes.annotate(
                 plan.level[1],
                 (1, plan.level[0]),
@@ -197,16 +156,16 @@ def _draw(plan: Plan) -> str:
                 va="bottom",
                 fontsize=9,
             )
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2, handlelength=1.8)
-        file = io.BytesIO()
-        canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _in_page(file.getvalue().decode(), plan)
+        legend(axes)
+        lines = " and ".join(line.name for line in shown)
+        about = f"{plan.about} Lines: {lines}. {_ends(plan)}"
+        return svg_of(canvas, plan.name, f"{plan.title} by step", about)
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
     steps = [step for step, _ in line.points]
     values = [math.nan if value is None else value for _, value in line.points]
-    colour = _COLOURS[line.colour]
+    colour = COLOURS[line.colour]
     smooth = not line.held_out and len(values) >= _SMOOTHED_FROM
     # A point between two gaps is no line: it shows as a dot, as all do where they are few.
     alone = [i for i, value in enumerate(values) if not math.isnan(value) and _is_alone(values, i)]
@@ -249,24 +208,6 @@ def _share_limits(lines: Sequence[Line], level: tuple[float, str] | None) -> tup
     low, high = min(values), max(values)
     room = max((high - low) * 0.08, 0.05)
     return max(low - room, -0.02), min(high + room, 1.02)
-
-
-def _in_page(svg: str, plan: Plan) -> str:
-    """Without what belongs to a file of its own; ids, colours and letters are made the page's."""
-    svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{plan.name}-", svg)
-    svg = re.sub(r"(font: [\d.]+px|font-family:) [^;\"]+", r"\1 var(--sans, sans-serif)", svg)
-    for drawn, variable in _VARIABLES.items():
-        svg = svg.replace(drawn, variable)
-    lines = " and ".join(line.name for line in plan.lines if _drawable(line))
-    head = f'<svg role="img" aria-labelledby="{plan.name}-title {plan.name}-about" '
-    title = f'<title id="{plan.name}-title">{html.escape(plan.title)} by step</title>'
-    about = f'<desc id="{plan.name}-about">{html.escape(f"{plan.about} Lines: {lines}. {_ends(plan)}")}</desc>'
-    opening, rest = svg.split(">", 1)
-    opening = re.sub(r' (width|height)="[^"]*"', "", opening)
-    return head + opening.removeprefix("<svg ") + ">" + title + about + rest
 
 
 def _ends(plan: Plan) -> str:

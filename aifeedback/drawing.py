@@ -1,0 +1,93 @@
+"""Charts of matplotlib's as SVG to stand inside a page, in the page's own colours and letters."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Drawn in these colours, which then become the page's variables: one drawing for light, dark and paper. Blue and
+# vermilion stay apart for every kind of colour vision (Okabe & Ito 2008); dashes and dots tell them apart in grey.
+INK, RULE, COLOURS = "#010203", "#040506", ("#070809", "#0a0b0c")
+_VARIABLES = {
+    INK: "var(--muted, #555)",
+    RULE: "var(--rule, #ddd)",
+    COLOURS[0]: "var(--line-1, #0072b2)",
+    COLOURS[1]: "var(--line-2, #c04d00)",
+}
+_WIDTH, _HEIGHT, _DPI = 4.6, 2.7, 72
+_STYLE = {
+    "svg.fonttype": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.xmargin": 0.02,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "ytick.major.size": 0,
+    "text.color": INK,
+    "font.size": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+
+
+@contextmanager
+def drawing(name: str, *, height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """A canvas to draw on, `height` inches high. The same name and drawing give the same bytes.
+
+    Raises ModuleNotFoundError without matplotlib.
+    """
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    # Reset first: nobody's matplotlibrc changes the page.
+    with style.context(_STYLE | {"svg.hashsalt": name}, after_reset=True):
+        canvas = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+        yield canvas, canvas.add_subplot()
+
+
+def legend(axes: Axes) -> None:
+    """What each line is, above the chart."""
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2, handlelength=1.8)
+
+
+def svg_of(canvas: Figure, name: str, title: str, about: str) -> str:
+    """The drawing as an element of a page: `title` and `about` tell it to whoever can't see it."""
+    file = io.BytesIO()
+    canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = _in_page(file.getvalue().decode(), name)
+    head = f'<svg role="img" aria-labelledby="{name}-title {name}-about" '
+    told = f'<title id="{name}-title">{html.escape(title)}</title><desc id="{name}-about">{html.escape(about)}</desc>'
+    opening, rest = svg.split(">", 1)
+    opening = re.sub(r' (width|height)="[^"]*"', "", opening)
+    return head + opening.removeprefix("<svg ") + ">" + told + rest
+
+
+def _in_page(svg: str, name: str) -> str:
+    """Without what belongs to a file of its own; ids, colours and letters are made the page's."""
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"(font: [\d.]+px|font-family:) [^;\"]+", r"\1 var(--sans, sans-serif)", svg)
+    for drawn, variable in _VARIABLES.items():
+        svg = svg.replace(drawn, variable)
+    return svg
