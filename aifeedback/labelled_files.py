@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aifeedback.errors import InputError
@@ -23,6 +23,11 @@ def labels_in(labels: str, rest: str = "") -> Iterator[Label | Invalid]:
 
     Raises InputError, with file and line, for what can't be read, what is no labelled pair, and an input without any.
     """
+    return (label for label, _ in lines_in(labels, rest))
+
+
+def lines_in(labels: str, rest: str = "") -> Iterator[tuple[Label | Invalid, Mapping[str, object]]]:
+    """As `labels_in`, each label with the line that it was read from."""
     paths = [labels, *([rest] if rest else [])]
     source = Source(paths)
     source.check()
@@ -35,6 +40,6 @@ def labels_in(labels: str, rest: str = "") -> Iterator[Label | Invalid]:
         except InputError as error:
             raise InputError(Exception.__str__(error), file=line.file, line=line.line) from error
         count += 1
-        yield label
+        yield label, line.value if isinstance(line.value, Mapping) else {}
     if not count:
         raise InputError("there is no labelled pair in it.", file=labels)

@@ -13,7 +13,7 @@ COMMANDS = (
     "",
     "label",
     "doctor",
-    "export",
+    "report",
     "prompts",
     "prompts list",
     "prompts show",

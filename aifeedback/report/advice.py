@@ -1,0 +1,54 @@
+"""What to do next, by what a report shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aifeedback.records import Status
+from aifeedback.report.parts import Facts
+from aifeedback.report.wording import count
+
+_AGAIN = (Status.FAILED, Status.UNASKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do, and the command for it where there is one."""
+
+    text: str
+    command: str = ""
+
+
+def steps(facts: Facts) -> list[Step]:
+    """The most useful first."""
+    return list(_steps(facts))
+
+
+def _steps(facts: Facts) -> Iterator[Step]:
+    account, tally, name = facts.account, facts.account.tally, shlex.quote(facts.name)
+    statuses = tally.statuses
+    again = sum(statuses[status] for status in _AGAIN)
+    if again:
+        yield Step(
+            f"{count(again, 'pair')} got no answer. Run the same label command again: what is stored is not asked twice."
+        )
+    if statuses[Status.UNPARSED]:
+        yield Step(
+            f"{count(statuses[Status.UNPARSED], 'pair')} got a reply that can't be read. Look at some below, then ask them anew with --reask unparsed."
+        )
+    if tally.consistent.n >= 20 and (tally.consistent.rate or 1) < 0.9:
+        yield Step(
+            "The critic contradicts itself when the places are exchanged. Ask a stronger one about these pairs alone.",
+            "aifeedback label … --on-conflict escalate --escalate-to PROVIDER/MODEL",
+        )
+    if not tally.right.n:
+        yield Step(
+            "Nobody has checked these labels. Choose for 50 to 100 pairs yourself (gold: a, b or tie), and label them: this page then says how often the critic agrees with you."
+        )
+    elif account.kin.pairs and (tally.same_family.rate or 0) > 0.6 and tally.same_family.n >= 20:
+        yield Step("Have the pairs judged by a critic of another family too: --critic can be given twice.")
+    if facts.counts["labeled"]:
+        yield Step("Read the most contested pairs below; they show what the criteria leave open.")
+        yield Step("Train on what is labelled.", f"aifeedback train dpo {name} --model MODEL -o trained")
