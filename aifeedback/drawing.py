@@ -87,7 +87,22 @@ def _in_page(svg: str, name: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r"(font: [\d.]+px|font-family:) [^;\"]+", r"\1 var(--sans, sans-serif)", svg)
+    # A page that lets no style run but its own refuses style elements and attributes of others: presentation
+    # attributes say the same.
+    svg = re.sub(r"\s*<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = svg.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)
+    svg = re.sub(r' style="([^"]*)"', lambda found: _attributes(found[1]), svg)
     for drawn, variable in _VARIABLES.items():
         svg = svg.replace(drawn, variable)
     return svg
+
+
+def _attributes(style: str) -> str:
+    """What a style attribute says, as presentation attributes; letters are the page's."""
+    said = [part.split(":", 1) for part in style.split(";") if ":" in part]
+    attributes = {name.strip(): value.strip() for name, value in said}
+    if "font" in attributes and (size := re.search(r"[\d.]+px", attributes.pop("font"))):
+        attributes["font-size"] = size[0]
+    if "font-size" in attributes or "font-family" in attributes:
+        attributes["font-family"] = "var(--sans, sans-serif)"
+    return "".join(f' {name}="{value}"' for name, value in attributes.items())

@@ -67,7 +67,7 @@ def judged(pair: Pair, draw: random.Random) -> Label | Invalid:
     for order in Order:
         said = logit + (0.55 if order is Order.AB else -0.55) + draw.gauss(0, 0.5)
         p_a = PA(round(1 / (1 + math.exp(-1.3 * said)), 6))
-        better, other = (("first", "second") if (p_a > 0.5) == (order is Order.AB) else ("second", "first"))
+        better, other = ("first", "second") if (p_a > 0.5) == (order is Order.AB) else ("second", "first")
         how = "clearly" if abs(p_a - 0.5) > 0.4 else "somewhat"
         reason = f"The {better} answer is {how} more helpful: it says what to do and why, while the {other} one leaves out steps that matter."
         failed = 0.006 < fate < 0.018
@@ -118,7 +118,9 @@ def write_run(folder: Path, count: int = 640, seed: int = 7) -> Path:
 
 def chromium() -> str:
     """The browser of this machine."""
-    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+    )
     return found or sys.exit("There is no Chromium here. Install it: apt-get install chromium.")
 
 

@@ -148,6 +148,7 @@
     for (const kind of pair.k.filter((each) => each !== "longer" && each !== "shorter").slice(0, 3)) {
       marks.append(make("span", { class: `badge ${KIND_TONES[kind] || ""}` }, kindNames.get(kind)));
     }
+    if (pair.pa !== undefined) marks.append(scale(pair, true));
     const head = make("button", { type: "button", class: "head", "aria-expanded": String(open), "aria-controls": `${id}-body`, id: `${id}-head` },
       make("span", {}, make("span", { class: `badge ${tone(pair)}` }, statusNames.get(pair.s) + (pair.w ? ` ${pair.w.toUpperCase()}` : ""))), what, marks);
     const item = make("li", { class: `pair${open ? " open" : ""}`, id, "data-key": pair.key }, make("h3", {}, head));
@@ -185,7 +186,7 @@
     const about = make("p", { class: "about" }, ...facts.map((fact) => fill(make("span"), fact)), make("a", { href: `#pair=${encode(pair.key)}` }, "link to this pair"));
     inside.append(about);
     if (pair.k.length) inside.append(make("p", { class: "about" }, ...pair.k.map((kind) => make("span", { class: `badge ${KIND_TONES[kind] || ""}` }, kindNames.get(kind)))));
-    if (pair.r) inside.append(fill(make("p"), pair.r));
+    if (pair.r) inside.append(fill(make("p", { class: "quiet" }), pair.r));
     if (pair.raw !== undefined) return inside.append(make("h4", {}, "The line"), box(pair.raw, "The line")), inside;
     if (plain(pair.y)) inside.append(make("h4", {}, "System"), box(pair.y, "System"));
     inside.append(make("h4", {}, "Prompt"), ...turns(pair.p, "Prompt", ""));
@@ -201,15 +202,15 @@
   }
 
   // From B at the left to A at the right: each verdict a ring, what they amount to a dot.
-  const scale = (pair) => {
+  const scale = (pair, small = false) => {
     const x = (p) => `${4 + 92 * p}%`;
-    const svg = drawn("svg", { class: "scale", role: "img", "aria-label": `P(A is better) is ${percent(pair.pa)}` });
+    const svg = drawn("svg", { class: small ? "mini" : "scale", role: "img", "aria-label": `P(A is better) is ${percent(pair.pa)}` });
     svg.append(drawn("line", { class: "axis", x1: x(0), x2: x(1), y1: 10, y2: 10 }), drawn("line", { class: "fair", x1: x(0.5), x2: x(0.5), y1: 2, y2: 18 }));
     for (const verdict of pair.v || []) {
-      if (typeof verdict[2] === "number") svg.append(drawn("circle", { cx: x(verdict[2]), cy: 10, r: 7, fill: "none", stroke: "var(--muted)" }));
+      if (typeof verdict[2] === "number") svg.append(drawn("circle", { class: "ring", cx: x(verdict[2]), cy: 10, r: small ? 5 : 7 }));
     }
-    svg.append(drawn("circle", { class: "point", cx: x(pair.pa), cy: 10, r: 4 }));
-    svg.append(drawn("text", { x: x(0), y: 32 }, "B better"), drawn("text", { x: x(0.5), y: 32, "text-anchor": "middle" }, "tie"), drawn("text", { x: x(1), y: 32, "text-anchor": "end" }, "A better"));
+    svg.append(drawn("circle", { class: "point", cx: x(pair.pa), cy: 10, r: small ? 3 : 4 }));
+    if (!small) svg.append(drawn("text", { x: x(0), y: 32 }, "B better"), drawn("text", { x: x(0.5), y: 32, "text-anchor": "middle" }, "tie"), drawn("text", { x: x(1), y: 32, "text-anchor": "end" }, "A better"));
     return svg;
   };
 

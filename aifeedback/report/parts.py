@@ -17,9 +17,9 @@ _ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One figure from 0 to 1 of `n`. `fair`: what it is where nothing biases it, None where that can't be said.
+    """One figure from 0 to 1, `of` what. `fair`: what it is where nothing biases it, None where that can't be said.
 
-    `good`: more of it is better.
+    `chance`: what a coin would get.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Rate:
     of: str
     fair: float | None = None
     note: str = ""
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One section. `charts`: the names of those that belong to it."""
+    """One section. `short`: its name where there is little room; `charts`: the names of those that belong to it."""
 
     anchor: str
+    short: str
     title: str
     about: str
     rates: Sequence[Rate] = ()
@@ -158,7 +160,7 @@ def figures(facts: Facts) -> list[Rate]:
     found = []
     if facts.complete:
         labelled = Share(facts.counts["labeled"], facts.counts["read"])
-        found.append(_rate("Labelled", labelled, "pairs read", interval=False))
+        found.append(Rate("Labelled", labelled.rate, None, _of(labelled.n, "pairs read")))
     if facts.rest:
         found.append(_rate("Same winner in both orders", tally.consistent, "pairs"))
     found.append(
@@ -172,7 +174,7 @@ def figures(facts: Facts) -> list[Rate]:
     )
     found.append(_rate("Longer wins", tally.longer, "labelled pairs", fair=account.lengths.by_people.rate or 0.5))
     found.append(_rate("Own family wins", tally.same_family, "labelled pairs", fair=0.5))
-    found.append(_rate("Agrees with people", tally.right, "pairs with gold"))
+    found.append(_rate("Agrees with people", tally.right, "pairs with gold", chance=0.5))
     return [rate for rate in found if rate.rate is not None]
 
 
@@ -231,6 +233,7 @@ def position(facts: Facts) -> Part:
     )
     return Part(
         "position",
+        "Position",
         "Position bias",
         "Each pair is shown twice, with the places exchanged. A critic that reads the responses names the same winner.",
         rates,
@@ -284,6 +287,7 @@ def lengths(facts: Facts) -> Part:
     )
     return Part(
         "length",
+        "Length",
         "Length bias",
         "Lengths are counted in characters. That longer responses win often is no fault by itself, where they are better: compare with people.",
         [rate for rate in rates if rate.rate is not None],
@@ -339,6 +343,7 @@ def kinship(facts: Facts) -> Part:
     return Part(
         "kin",
         "Self-preference",
+        "Self-preference",
         "Critics tend to favour what models of their own family write. A high rate may also mean that these are better: compare with people.",
         [rate for rate in rates if rate.rate is not None],
         tables,
@@ -358,6 +363,7 @@ def sureness(facts: Facts) -> Part:
         )
     return Part(
         "sureness",
+        "Sureness",
         "How sure the labels are",
         "The preference is P(chosen is better): a probability where it comes from the critic's token probabilities, else a share of votes.",
         remarks=remarks,
@@ -371,16 +377,16 @@ def agreement(facts: Facts) -> Part:
     tally, calibration = facts.account.tally, facts.account.calibration
     if not tally.right.n:
         empty = "No pair says what people chose. Give some of them gold (a, b or tie) or votes: 100 pairs already tell a good critic from a coin."
-        return Part("people", "Agreement with people", _PEOPLE, empty=empty)
+        return Part("people", "People", "Agreement with people", _PEOPLE, empty=empty)
     told = tally.rates()["agreement"]
     assert isinstance(told, Mapping), "there is gold"
     aa, ab, ba, bb = tally.confusion
     decided = Share(aa + bb, aa + ab + ba + bb)
     rates = [
-        _rate("Right", tally.right, "pairs with gold", fair=0.5, note="A pair without a label counts as wrong."),
-        _rate("Right where it gave a label", decided, "labelled pairs with gold", fair=0.5),
+        _rate("Right", tally.right, "pairs with gold", chance=0.5, note="A pair without a label counts as wrong."),
+        _rate("Right where it gave a label", decided, "labelled pairs with gold", chance=0.5),
         *(
-            _rate(f"Right in order {order.value}", share, "pairs asked so", fair=0.5)
+            _rate(f"Right in order {order.value}", share, "pairs asked so", chance=0.5)
             for order, share in tally.right_by_order.items()
             if share.n
         ),
@@ -403,6 +409,7 @@ def agreement(facts: Facts) -> Part:
     )
     return Part(
         "people",
+        "People",
         "Agreement with people",
         _PEOPLE,
         rates,
@@ -418,7 +425,11 @@ def cost(facts: Facts) -> Part:
     summary = facts.summary
     if summary is None:
         return Part(
-            "cost", "Cost and tokens", about, empty="Not in this file. Name the run's summary with --summary FILE."
+            "cost",
+            "Cost",
+            "Cost and tokens",
+            about,
+            empty="Not in this file. Name the run's summary with --summary FILE.",
         )
     requests, tokens = _mapping(summary.get("requests")), _mapping(summary.get("tokens"))
     money, seconds = summary.get("cost_usd"), summary.get("seconds")
@@ -437,7 +448,7 @@ def cost(facts: Facts) -> Part:
         rows.append(("Cost per 1,000 pairs", usd(1000 * float(money) / read)))
     if isinstance(seconds, int | float):
         rows.append(("Time", duration(float(seconds))))
-    return Part("cost", "Cost and tokens", about, tables=[Table("", ("What", "Figure"), rows)])
+    return Part("cost", "Cost", "Cost and tokens", about, tables=[Table("", ("What", "Figure"), rows)])
 
 
 def sources(facts: Facts) -> Part:
@@ -451,6 +462,7 @@ def sources(facts: Facts) -> Part:
         remarks.append(f"Criteria in full: {text}")
     return Part(
         "sources",
+        "How",
         "What was labelled, and how",
         "Enough to do the same again.",
         tables=[Table("", ("What", "Value"), rows, numbers=2)] if rows else (),
@@ -492,10 +504,16 @@ def _from_manifest(manifest: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _rate(
-    name: str, share: Share, noun: str, *, fair: float | None = None, note: str = "", interval: bool = True
+    name: str,
+    share: Share,
+    noun: str,
+    *,
+    fair: float | None = None,
+    note: str = "",
+    chance: float | None = None,
 ) -> Rate:
     """`noun`: what is counted, in the plural."""
-    return Rate(name, share.rate, share.interval if interval else None, _of(share.n, noun), fair, note)
+    return Rate(name, share.rate, share.interval, _of(share.n, noun), fair, note, chance)
 
 
 def _of(n: int, noun: str) -> str:
