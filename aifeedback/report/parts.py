@@ -185,16 +185,17 @@ def position(facts: Facts) -> Part:
     remarks = [] if facts.rest else [_NO_REST]
     rates = []
     if both:
+        flipped = Share(tally.consistent.n - tally.consistent.hits, tally.consistent.n)
         rates = [
-            _rate(
-                "Decision flips when the places are exchanged",
-                Share(tally.consistent.n - tally.consistent.hits, tally.consistent.n),
-                "pairs asked in both orders",
-                fair=0.0,
+            _rate("Decision changes with the places", flipped, "pairs asked in both orders", fair=0.0),
+            *(
+                Rate(f"– {name}", n / both, Share(n, both).interval, f"{n:,} of {both:,}")
+                for name, n in (
+                    ("the first shown won both times", slots.first),
+                    ("the second shown won both times", slots.second),
+                    ("a tie in one of the orders", slots.half),
+                )
             ),
-            _rate("… and the first shown won both times", Share(slots.first, both), "pairs asked in both orders"),
-            _rate("… and the second shown won both times", Share(slots.second, both), "pairs asked in both orders"),
-            _rate("… and one of the orders was a tie", Share(slots.half, both), "pairs asked in both orders"),
         ]
     if tally.first_shown.n:
         rates.append(
@@ -249,13 +250,13 @@ def lengths(facts: Facts) -> Part:
     people = found.by_people
     rates = [
         _rate(
-            "Longer wins before the critic",
+            "Longer wins, by the critic",
             tally.longer,
             "labelled pairs of unequal length",
             fair=people.rate if people.n else 0.5,
             note="Fair is what people choose here." if people.n else "Without people's choices, half is taken as fair.",
         ),
-        _rate("Longer wins before people", people, "pairs with gold"),
+        _rate("Longer wins, by people", people, "pairs with gold"),
         _rate(
             "Longer wins where lengths match",
             found.matched,
@@ -270,20 +271,15 @@ def lengths(facts: Facts) -> Part:
         else []
     )
     rows = [
-        (
-            name,
-            count(critic.n),
-            _with_interval(critic.rate, critic.interval),
-            count(by_people.n),
-            _with_interval(by_people.rate, by_people.interval),
-        )
+        (name, _with_count(critic), _with_count(by_people))
         for name, critic, by_people in zip(NAMES, found.critic, found.people, strict=True)
         if critic.n or by_people.n
     ]
-    head = ("Times as long", "Labelled", "Longer wins", "With gold", "Longer wins before people")
-    with_people = bool(people.n)
+    columns = 3 if people.n else 2
     table = Table(
-        "By how much longer it is", head if with_people else head[:3], [row if with_people else row[:3] for row in rows]
+        "Longer wins, by how much longer it is",
+        ("Times as long", "By the critic", "By people")[:columns],
+        [row[:columns] for row in rows],
     )
     return Part(
         "length",
@@ -386,7 +382,7 @@ def agreement(facts: Facts) -> Part:
         _rate("Right", tally.right, "pairs with gold", chance=0.5, note="A pair without a label counts as wrong."),
         _rate("Right where it gave a label", decided, "labelled pairs with gold", chance=0.5),
         *(
-            _rate(f"Right in order {order.value}", share, "pairs asked so", chance=0.5)
+            _rate(f"Right with {order.value[0].upper()} shown first", share, "pairs asked so", chance=0.5)
             for order, share in tally.right_by_order.items()
             if share.n
         ),
@@ -462,7 +458,7 @@ def sources(facts: Facts) -> Part:
         remarks.append(f"Criteria in full: {text}")
     return Part(
         "sources",
-        "How",
+        "Setup",
         "What was labelled, and how",
         "Enough to do the same again.",
         tables=[Table("", ("What", "Value"), rows, numbers=2)] if rows else (),
@@ -522,6 +518,10 @@ def _of(n: int, noun: str) -> str:
 
 def _with_interval(rate: float | None, interval: Interval | None) -> str:
     return percent(rate) + (f" ({between(interval)})" if interval else "")
+
+
+def _with_count(share: Share) -> str:
+    return f"{_with_interval(share.rate, share.interval)} of {share.n:,}" if share.n else "–"
 
 
 def _mirrored(interval: Interval | None) -> Interval | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from aifeedback.errors import InputError, SettingsError
 from aifeedback.jsontext import loads
 from aifeedback.labelled_files import lines_in, rest_of
 from aifeedback.publish import STDOUT, check_distinct, open_output
-from aifeedback.records import Invalid, Status
+from aifeedback.records import Invalid, Label, Status
 from aifeedback.report.account import Account
 from aifeedback.report.entries import SHORT, WHOLE, entry
-from aifeedback.report.kinds import kinds_of, stratum
+from aifeedback.report.kinds import contest, kinds_of, stratum
+from aifeedback.report.markdown import markdown
 from aifeedback.report.page import Shown, render
 from aifeedback.report.parts import Facts
 from aifeedback.report.sampling import Sample
@@ -54,29 +56,63 @@ def write_report(request: Request) -> Written:
     check_distinct([request.labels, *filter(None, [rest, request.summary])], [("-o", request.output)])
     if not request.markdown:
         _check_installed()
-    account, sample = Account(), Sample(PAIRS_ROOM, seed=request.seed)
+    account, sample, top = Account(), Sample(PAIRS_ROOM, seed=request.seed), MostContested()
     for label, line in lines_in(request.labels, rest):
         value = line.get("feedback")
         feedback = value if isinstance(value, Mapping) else {}
         account.add(label, feedback)
-        kinds: tuple[str, ...] = ()
-        if not isinstance(label, Invalid):
-            flagged = feedback.get("length_flagged") is True
-            kinds = kinds_of(label, str(feedback.get("critic") or ""), flagged=flagged)
-        trouble, kind = stratum(label, kinds)
-        sample.add(kind, partial(entry, label, kinds, WHOLE), partial(entry, label, kinds, SHORT), trouble=trouble)
+        if request.markdown:
+            top.add(label)
+        else:
+            _offer(sample, label, feedback)
     summary, notes = _summary(request, account)
     name = "stdin" if request.labels == STDOUT else Path(request.labels).name
     facts = Facts(name, account, summary, rest=bool(rest))
-    shown = _shown(sample, account, request.seed)
-    page = render(facts, shown).encode()
+    if request.markdown:
+        page, here = markdown(facts, top.labels()), len(top.labels())
+    else:
+        shown = _shown(sample, account, request.seed)
+        page, here = render(facts, shown), len(shown.entries)
+    data = page.encode()
     output = open_output(request.output)
     try:
-        output.write([page.removesuffix(b"\n")])
+        output.write([data.removesuffix(b"\n")])
         output.finish()
     finally:
         output.discard()
-    return Written(account.tally.read, len(shown.entries), len(page), tuple(notes))
+    return Written(account.tally.read, here, len(data), tuple(notes))
+
+
+class MostContested:
+    """The few labels that are most contested, of equals the first."""
+
+    def __init__(self, most: int = 5) -> None:
+        self._most = most
+        self._heap: list[tuple[float, int, Label]] = []
+        self._added = 0
+
+    def add(self, label: Label | Invalid) -> None:
+        """Offer one."""
+        self._added += 1
+        contested = contest(label)
+        if isinstance(label, Invalid) or contested <= 0:
+            return
+        heapq.heappush(self._heap, (contested, -self._added, label))
+        if len(self._heap) > self._most:
+            heapq.heappop(self._heap)
+
+    def labels(self) -> list[Label]:
+        """The most contested first."""
+        return [label for _, _, label in sorted(self._heap, key=lambda kept: kept[:2], reverse=True)]
+
+
+def _offer(sample: Sample, label: Label | Invalid, feedback: Mapping[str, object]) -> None:
+    kinds: tuple[str, ...] = ()
+    if not isinstance(label, Invalid):
+        flagged = feedback.get("length_flagged") is True
+        kinds = kinds_of(label, str(feedback.get("critic") or ""), flagged=flagged)
+    trouble, kind = stratum(label, kinds)
+    sample.add(kind, partial(entry, label, kinds, WHOLE), partial(entry, label, kinds, SHORT), trouble=trouble)
 
 
 def _shown(sample: Sample, account: Account, seed: int) -> Shown:
