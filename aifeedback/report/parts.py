@@ -453,9 +453,6 @@ def sources(facts: Facts) -> Part:
     manifest = _mapping((facts.summary or {}).get("manifest"))
     rows = [(name, text) for name, text in (*_from_lines(found), *_from_manifest(manifest)) if text]
     remarks = [] if manifest else ["The run's summary is not here: what the lines themselves say is shown."]
-    text = manifest.get("criteria_text")
-    if isinstance(text, str) and text:
-        remarks.append(f"Criteria in full: {text}")
     return Part(
         "sources",
         "Setup",
@@ -488,7 +485,12 @@ def _from_lines(found: object) -> Iterator[tuple[str, str]]:
 
 
 def _from_manifest(manifest: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for name, key in (("Version", "version"), ("Escalated to", "escalate_to"), ("Seed", "seed")):
+    for name, key in (
+        ("Criteria in full", "criteria_text"),
+        ("Version", "version"),
+        ("Escalated to", "escalate_to"),
+        ("Seed", "seed"),
+    ):
         if key in manifest and manifest[key] != "":
             yield name, str(manifest[key])
     for key, value in _mapping(manifest.get("parameters")).items():
