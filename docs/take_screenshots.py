@@ -1,6 +1,7 @@
 """Takes the pictures of docs/report.md: a made-up run of a critic with biases, reported on and opened in Chromium.
 
     python docs/take_screenshots.py            docs/report-light.png and docs/report-dark.png
+    python docs/take_screenshots.py --write DIR [PAIRS]  the made-up run alone
     python docs/take_screenshots.py --all DIR  a look at every part, in both themes and on a phone, to judge the design by
 
 Needs the extra `dev`, and Chromium (Debian: apt-get install chromium).
@@ -126,6 +127,9 @@ def chromium() -> str:
 
 def main() -> None:
     """Take them."""
+    if sys.argv[1:2] == ["--write"]:
+        write_run(Path(sys.argv[2]), *map(int, sys.argv[3:]))
+        return
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
