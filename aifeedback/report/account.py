@@ -64,13 +64,13 @@ class Slots:
             self.half += 1
 
     @property
-    def flipped(self) -> int:
-        """Pairs whose decision changed with the order."""
-        return self.first + self.second + self.half
+    def pairs(self) -> int:
+        """All of them."""
+        return self.same + self.first + self.second + self.half
 
 
 class Account:
-    """What the page tells of a file. `critic`: what its labels name, for the family that it is of."""
+    """What the page tells of a file."""
 
     def __init__(self) -> None:
         self.tally = Tally("")

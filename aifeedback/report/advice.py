@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aifeedback.records import Status
-from aifeedback.report.parts import Facts
+from aifeedback.report.facts import Facts
 from aifeedback.report.wording import count
 
 _AGAIN = (Status.FAILED, Status.UNASKED)

@@ -18,7 +18,6 @@ class Lengths:
 
     critic: list[Share] = field(default_factory=lambda: [Share() for _ in NAMES])
     people: list[Share] = field(default_factory=lambda: [Share() for _ in NAMES])
-    by_people: Share = field(default_factory=Share)
     flagged: int = 0
 
     def add(self, label: Label, *, flagged: bool) -> None:
@@ -31,7 +30,6 @@ class Lengths:
         if label.winner is not None:
             self.critic[where].add((a > b) == (label.winner == "a"))
         if label.pair.gold in {"a", "b"}:
-            self.by_people.add((a > b) == (label.pair.gold == "a"))
             self.people[where].add((a > b) == (label.pair.gold == "a"))
 
     @property

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from aifeedback.markdown import bullets, page, table
 from aifeedback.records import Content, Label, Order, text_of
 from aifeedback.report.advice import steps
-from aifeedback.report.parts import Facts, Part, Rate, Table, figures, funnel, funnel_note, headline, lead, parts
+from aifeedback.report.facts import Facts
+from aifeedback.report.findings import findings
+from aifeedback.report.parts import figures, funnel, funnel_note, headline, lead, parts
+from aifeedback.report.view import Part, Rate, Table
 from aifeedback.report.wording import STATUSES, between, count, percent
 
 _SPECIAL = re.compile(r"([\\`*_\[\]~#!])")
@@ -15,23 +19,24 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "&#64;"
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 # What GitHub makes a link of by itself: its first sign is written by number.
 _LINKED = re.compile(r":(?=//)|(?i:w(?=ww\.))|(?<=mailto):")
+_SIGNS = {"warning": "⚠️", "note": "ℹ️", "good": "✅"}
 _LONGEST = 400
 
 
 def markdown(facts: Facts, contested: Sequence[Label] = ()) -> str:
     """The page. `contested`: pairs worth a look, folded away."""
-    blocks = [f"## {plain(headline(facts))}", plain(lead(facts))]
-    blocks += [_rates(figures(facts)), *_funnel(facts)]
-    for part in parts(facts):
-        blocks += _part(part)
-    if todo := steps(facts):
-        blocks += [
-            "### What to do next",
-            "\n".join(_step(n, step.text, step.command) for n, step in enumerate(todo, 1)),
-        ]
-    if contested:
-        blocks += ["<details><summary>The most contested pairs</summary>", *_pairs(contested), "</details>"]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    todo = steps(facts)
+    return page(
+        f"## {plain(headline(facts))}",
+        plain(lead(facts)),
+        bullets(f"{_SIGNS[found.tone]} **{plain(found.title)}.** {plain(found.text)}" for found in findings(facts)),
+        _rates(figures(facts)),
+        *_funnel(facts),
+        *(piece for part in parts(facts) for piece in _part(part)),
+        "### What to do next" if todo else "",
+        "\n".join(_step(number, step.text, step.command) for number, step in enumerate(todo, 1)),
+        *_pairs(contested),
+    )
 
 
 def plain(text: str) -> str:
@@ -48,11 +53,11 @@ def _part(part: Part) -> Iterator[str]:
         yield plain(part.empty)
     if part.rates:
         yield _rates(part.rates)
-    for table in part.tables:
-        yield f"**{plain(table.title)}**" if table.title else ""
-        yield _table(table)
+    for one in part.tables:
+        yield f"**{plain(one.title)}**" if one.title else ""
+        yield _table(one)
     if part.remarks:
-        yield "\n".join(f"- {plain(remark)}" for remark in part.remarks)
+        yield bullets(plain(remark) for remark in part.remarks)
 
 
 def _funnel(facts: Facts) -> Iterator[str]:
@@ -77,16 +82,9 @@ def _rates(rates: Sequence[Rate]) -> str:
     return _table(Table("", ("Figure", "Value", "95% interval", "Of", "Fair"), rows))
 
 
-def _table(table: Table) -> str:
-    rule = ["---:" if column >= table.numbers else "---" for column in range(len(table.head))]
-    return "\n".join(
-        f"| {' | '.join(cells)} |"
-        for cells in (
-            [plain(name) for name in table.head],
-            rule,
-            *([plain(cell) for cell in row] for row in table.rows),
-        )
-    )
+def _table(one: Table) -> str:
+    cells = ([plain(cell) for cell in row] for row in one.rows)
+    return table([plain(name) for name in one.head], cells, numbers=max(len(one.head) - one.numbers, 0))
 
 
 def _step(number: int, text: str, command: str) -> str:
@@ -96,6 +94,8 @@ def _step(number: int, text: str, command: str) -> str:
 
 
 def _pairs(contested: Sequence[Label]) -> Iterator[str]:
+    if contested:
+        yield "<details><summary>The most contested pairs</summary>"
     for label in contested:
         pair = label.pair
         status = (
@@ -113,6 +113,8 @@ def _pairs(contested: Sequence[Label]) -> Iterator[str]:
             ),
         ]
         yield _table(Table("", ("", "Text"), rows, numbers=2))
+    if contested:
+        yield "</details>"
 
 
 def _said(p_a: float | None) -> str:

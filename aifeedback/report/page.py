@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,11 @@ from aifeedback.jsontext import dumps, scrub
 from aifeedback.report.advice import steps
 from aifeedback.report.charts import charts
 from aifeedback.report.entries import SHORT, WHOLE, in_script
+from aifeedback.report.facts import Facts
+from aifeedback.report.findings import findings
 from aifeedback.report.kinds import KINDS
-from aifeedback.report.parts import Facts, Rate, Table, figures, funnel, funnel_note, headline, lead, parts
+from aifeedback.report.parts import figures, funnel, funnel_note, headline, lead, parts
+from aifeedback.report.view import Table
 from aifeedback.report.wording import STATUSES, between, count, percent
 
 if TYPE_CHECKING:
@@ -44,20 +47,21 @@ def render(facts: Facts, shown: Shown) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "at": lambda rate: f"{100 * rate:.2f}%",
+    # Markup on a chart: it was drawn by us from numbers, and no text of the data is in it.
+    filters: dict[str, Callable[..., str]] = {
+        "at": _at,
         "between": between,
-        "count": "{:,}".format,
-        "drawn": Markup,  # drawn by us from numbers; no text of the data is in it
-        "is_off": is_off,
+        "count": count,
+        "drawn": Markup,
         "percent": percent,
     }
+    environment.filters |= filters
     page = environment.from_string(_asset("page.html.jinja")).render(
         facts=facts,
         headline=headline(facts),
         lead=lead(facts),
         figures=figures(facts),
-        findings=(),
+        findings=findings(facts),
         steps=steps(facts),
         funnel=funnel(facts),
         funnel_note=funnel_note(facts),
@@ -76,11 +80,8 @@ def render(facts: Facts, shown: Shown) -> str:
     return scrub(page)
 
 
-def is_off(rate: Rate) -> bool:
-    """Whether a rate's interval lies off what is fair."""
-    if rate.fair is None or rate.interval is None:
-        return False
-    return not rate.interval[0] <= rate.fair <= rate.interval[1]
+def _at(rate: float) -> str:
+    return f"{100 * rate:.2f}%"
 
 
 def sampled(shown: Shown) -> str:

@@ -17,10 +17,10 @@ from aifeedback.publish import STDOUT, check_distinct, open_output
 from aifeedback.records import Invalid, Label, Status
 from aifeedback.report.account import Account
 from aifeedback.report.entries import SHORT, WHOLE, entry
+from aifeedback.report.facts import Facts
 from aifeedback.report.kinds import contest, kinds_of, stratum
 from aifeedback.report.markdown import markdown
 from aifeedback.report.page import Shown, render
-from aifeedback.report.parts import Facts
 from aifeedback.report.sampling import Sample
 
 PAIRS_ROOM = 4_500_000

@@ -1,0 +1,89 @@
+"""What stands out in a report, in plain English, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from aifeedback.records import Status
+from aifeedback.report.facts import Facts
+from aifeedback.report.wording import between, count, percent
+from aifeedback.summary import Share
+
+_MANY_FAILURES = 0.01
+_BROKEN = (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.REFUSED, Status.INVALID, Status.UNASKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found, and what it means. `tone`: `warning`, `note` or `good`."""
+
+    tone: Literal["warning", "note", "good"]
+    title: str
+    text: str
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """All of them: biases, failures, how far people agree, and what is not known."""
+    found = [*_agreement(facts), *_biases(facts), *_failures(facts), *_mixed(facts)]
+    tones = ("warning", "note", "good")
+    return sorted(found, key=lambda finding: tones.index(finding.tone))
+
+
+def _biases(facts: Facts) -> Iterator[Finding]:
+    for bias in facts.biases:
+        name, _, told = bias.text.partition(": ")
+        yield Finding("warning", name.capitalize(), told[:1].upper() + told[1:])
+    if not facts.biases and facts.account.tally.labeled:
+        yield Finding(
+            "good",
+            "No bias that is more than chance",
+            "Neither the place, nor the length, nor the family of the model shows one, as far as this file can tell.",
+        )
+
+
+def _agreement(facts: Facts) -> Iterator[Finding]:
+    right = facts.account.tally.right
+    if right.interval is None:
+        yield Finding(
+            "note",
+            "Nobody has checked these labels",
+            "No pair says what people chose. Whether the critic is right can't be seen from its labels alone.",
+        )
+        return
+    said = f"{percent(right.rate)} of {count(right.n, 'pair')} with gold are labelled as people chose (95% interval {between(right.interval)})"
+    if right.interval[0] <= 0.5 <= right.interval[1]:
+        yield Finding("warning", "Agreement with people can't be told from a coin", f"{said}.")
+    elif right.interval[1] < 0.5:
+        yield Finding("warning", "People mostly choose otherwise", f"{said}; a coin would be right in half.")
+    else:
+        yield Finding("good", "People mostly choose the same", f"{said}; a coin would be right in half.")
+
+
+def _failures(facts: Facts) -> Iterator[Finding]:
+    counts = facts.counts
+    broken = Share(sum(counts[status.value] for status in _BROKEN), counts["read"])
+    if broken.hits and (broken.rate or 0) > _MANY_FAILURES:
+        yield Finding(
+            "warning" if (broken.rate or 0) > 5 * _MANY_FAILURES else "note",
+            f"{count(broken.hits, 'pair')} got no answer that can be read",
+            f"That is {percent(broken.rate)}. They are in no label and in no tie; where they differ from the others, the labels speak for these others alone.",
+        )
+    if not facts.rest:
+        yield Finding(
+            "note",
+            "There is no rest file",
+            "Ties, conflicts and failures are not in the figures below, so the critic looks more consistent than it is.",
+        )
+
+
+def _mixed(facts: Facts) -> Iterator[Finding]:
+    found = facts.account.sources
+    for name, counts in (("templates", found.templates), ("criteria", found.criteria)):
+        if len(counts) > 1:
+            yield Finding(
+                "note",
+                f"Labelled by {len(counts)} {name}",
+                "The figures are over all of them. Look at each by itself too.",
+            )
