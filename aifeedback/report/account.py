@@ -11,6 +11,7 @@ from aifeedback.records import Invalid, Label, Order, Verdict
 from aifeedback.report.kin import Kin
 from aifeedback.report.lengths import Lengths
 from aifeedback.report.sureness import Calibration, Sureness
+from aifeedback.report.wording import short
 from aifeedback.summary import Tally
 
 _NAMES_KEPT = 1_000
@@ -98,7 +99,7 @@ class Account:
             self.sureness.add(label)
         by_critic: dict[str, list[Verdict]] = {}
         for verdict in label.verdicts:
-            by_critic.setdefault(verdict.critic, []).append(verdict)
+            by_critic.setdefault(short(verdict.critic), []).append(verdict)
         for name, verdicts in by_critic.items():
             if name in self.critics or len(self.critics) < _CRITICS_KEPT:
                 self.critics.setdefault(name, ByItself(name)).add(label.pair, verdicts)
@@ -109,5 +110,6 @@ def _side(p_a: float) -> int:
 
 
 def _count(counts: Counter[str], name: object) -> None:
-    if isinstance(name, str) and name and (name in counts or len(counts) < _NAMES_KEPT):
+    name = short(name) if isinstance(name, str) else ""
+    if name and (name in counts or len(counts) < _NAMES_KEPT):
         counts[name] += 1

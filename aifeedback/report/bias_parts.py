@@ -162,6 +162,8 @@ def _matches(account: Account) -> Sequence[Table]:
     ]
     more = len(matches) - len(rows)
     note = f"{count(more, 'more pair')} of models are not shown." if more else ""
+    if account.kin.left_out:
+        note += f" {count(account.kin.left_out, 'labelled pair')} of still other models are not counted here."
     models = sorted(account.kin.models.items(), key=lambda item: (-(item[1].rate or 0), item[0]))
     return (
         Table("By pair of models", ("Critic's family", "Model", "Against", "Pairs", "Model wins"), rows, 3, note),

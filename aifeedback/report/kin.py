@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aifeedback.families import family
 from aifeedback.records import Label
+from aifeedback.report.wording import short
 from aifeedback.summary import Share
 
 _KEPT = 5_000
@@ -33,10 +34,10 @@ class Kin:
 
     def add(self, label: Label, critic: str) -> None:
         """Fold one pair in. `critic`: as the line names it."""
-        a, b = label.pair.model_a, label.pair.model_b
+        a, b = short(label.pair.model_a), short(label.pair.model_b)
         if label.winner is None or not a or not b or a == b:
             return
-        judge = judge_of(label.decided_by or critic)
+        judge = short(judge_of(label.decided_by or critic))
         first, second = sorted((a, b), key=lambda model: (not _is_own(model, judge), model))
         key = (judge, first, second)
         if key not in self.pairs and len(self.pairs) >= _KEPT:

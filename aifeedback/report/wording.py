@@ -57,3 +57,8 @@ def listed(names: list[str], *, most: int = 3) -> str:
     known = [" ".join(name.split()) or "an unnamed one" for name in names]
     shown = known[:most] + ([f"{len(known) - most} more"] if len(known) > most else [])
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1]))) if shown else ""
+
+
+def short(name: str, most: int = 120) -> str:
+    """A name as it fits into a table."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -67,7 +67,7 @@ def write_report(request: Request) -> Written:
             _offer(sample, label, feedback)
     summary, notes = _summary(request, account)
     name = "stdin" if request.labels == STDOUT else Path(request.labels).name
-    facts = Facts(name, account, summary, rest=bool(rest))
+    facts = Facts(name, account, summary, rest=bool(rest) or account.tally.read > account.tally.labeled)
     if request.markdown:
         page, here = markdown(facts, top.labels()), len(top.labels())
     else:
