@@ -26,15 +26,22 @@ from aifeedback.rows import Shaper, labelled_row, rest_row
 from aifeedback.settings import OutputSettings, ReconcileSettings
 
 HERE = Path(__file__).parent
-CRITIC, TEMPLATE, CRITERIA = "openai/gpt-5-mini", "quick@5d0b7e", "helpful"
+CRITIC, TEMPLATE, CRITERIA = "openai/gpt-5-mini", "pairwise@9f31c2", "helpful"
 MODELS = ("openai/gpt-4o-mini", "mistral/mistral-small-latest", "qwen/qwen3-8b", "meta-llama/llama-3.3-70b")
 SETTINGS = OutputSettings()
+REASONS = (
+    "The {better} answer is {how} more helpful: it says what to do and why. The {other} one leaves out steps that matter.",
+    "Both are correct, but the {better} one is {how} easier to act on; the {other} one stops half-way.",
+    "The {other} answer misses what was asked for. The {better} one keeps to it, and is {how} more complete.",
+    "The {better} response covers the likely pitfalls. The {other} is shorter and {how} less useful to somebody who is new to this.",
+)
 
 
 def pairs(count: int, draw: random.Random) -> Iterator[Pair]:
     """Pairs made of the examples: answers exchanged between models, some cut short, each with a hidden best one."""
     lines = (HERE.parent / "examples" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
-    examples = [json.loads(line) for line in lines]
+    # A machine that takes pictures may lack letters for all the world's scripts.
+    examples = [json.loads(line) for line in lines if json.loads(line)["response_a"].isascii()]
     for number in range(count):
         example = examples[number % len(examples)]
         good, bad = example["response_a"], example["response_b"]
@@ -70,7 +77,7 @@ def judged(pair: Pair, draw: random.Random) -> Label | Invalid:
         p_a = PA(round(1 / (1 + math.exp(-1.3 * said)), 6))
         better, other = ("first", "second") if (p_a > 0.5) == (order is Order.AB) else ("second", "first")
         how = "clearly" if abs(p_a - 0.5) > 0.4 else "somewhat"
-        reason = f"The {better} answer is {how} more helpful: it says what to do and why, while the {other} one leaves out steps that matter."
+        reason = draw.choice(REASONS).format(better=better, other=other, how=how)
         failed = 0.006 < fate < 0.018
         verdicts.append(
             Verdict(CRITIC, order, 0, None if failed else p_a, "letter", reason, soft=True, mass=0.998,
@@ -144,6 +151,11 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1180, "height": 1000}, color_scheme=theme)
             page.goto((folder / "report.html").as_uri())
             shot = HERE / f"report-{theme}.png"
+            if theme == "dark":
+                page.click("#kinds [data-code=against]")
+                page.locator(".head").first.click()
+                page.locator("#pairs").evaluate("(part) => scrollTo({ top: part.offsetTop - 60, behavior: 'instant' })")
+                page.mouse.move(0, 0)
             page.screenshot(path=shot)
             smaller(shot)
 
@@ -161,12 +173,10 @@ def look(browser, address: str, folder: Path) -> None:  # noqa: ANN001 - playwri
 
 
 def smaller(shot: Path) -> None:
-    """With 128 colours, which is all that such a page needs."""
+    """Without the transparency that a page has none of, and packed as tightly as a PNG can be."""
     from PIL import Image
 
-    Image.open(shot).convert("RGB").quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        shot, optimize=True
-    )
+    Image.open(shot).convert("RGB").save(shot, optimize=True)
 
 
 if __name__ == "__main__":

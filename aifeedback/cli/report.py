@@ -40,8 +40,11 @@ def report(
 
     Works without a network, in light and dark, and on paper. --markdown writes the same figures as text.
     """
+    from aifeedback.cli.flags import inputs_of
     from aifeedback.report.writing import Request, write_report
 
+    if labels == "-":
+        inputs_of(None, "report")
     common = cast("Common", ctx.obj)
     written = write_report(Request(labels, rest, summary, output, markdown, seed))
     for note in written.notes:

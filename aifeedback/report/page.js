@@ -59,6 +59,7 @@
   };
   const turns = (content, name, more) => {
     if (!Array.isArray(content)) return [box(content, name, more)];
+    if (content.length === 1 && ["user", "assistant"].includes(plain(content[0][0]))) return [box(content[0][1], name, more)];
     return content.map((turn) => {
       if (typeof turn === "number") return make("p", { class: "about" }, `… ${plural(turn, "turn")} left out …`);
       const role = plain(turn[0]);
