@@ -167,6 +167,8 @@ def test_search_and_filters_find_and_count(seen: Seen) -> None:
     both = [pair for pair in conflicts if "first" in pair["k"]]
     assert seen.matching == len(both) > 0
     assert seen.page.text_content("#kinds [data-code=first] span") == str(len(both))
+    seen.page.click("[data-status=unparsed]")
+    assert seen.matching == sum(pair.get("s") == "unparsed" for pair in pairs) > 0
     assert seen.search("no such words anywhere") == 0
     assert seen.page.is_visible("#none")
     seen.page.click("#clear")
@@ -181,6 +183,7 @@ def test_only_one_page_of_pairs_is_in_the_document_the_most_contested_first(seen
     assert shown == contested[:25]
     seen.page.click("#forth")
     assert "26–50 of 120" in seen.page.text_content("#counts")
+    assert not seen.page.is_visible("#unscripted")
     seen.page.select_option("#sort", "file")
     assert seen.page.get_attribute("#list > li", "data-key").startswith("hostile")
 
@@ -248,16 +251,21 @@ def test_without_a_script_the_figures_are_all_there(browser: Any, report: Path) 
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())
-    assert page.is_visible("text=which is switched off here")
+    assert page.is_visible("#unscripted")
     assert not page.is_visible("#browser")
     assert page.locator("section:not(#pairs) table").count() >= 4
     context.close()
 
 
-def test_it_prints_with_the_pairs_that_are_open(seen: Seen) -> None:
-    seen.search("hostile")
+def test_it_prints_with_the_pairs_that_are_open_on_whatever_page_of_the_list(seen: Seen) -> None:
     seen.page.click(".head")
-    assert seen.page.pdf().startswith(b"%PDF")
+    seen.page.keyboard.press("n")
+    seen.page.keyboard.press("Enter")
     seen.page.emulate_media(media="print")
-    assert seen.page.is_visible(".pair .body .text")
+    seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert seen.page.locator("#list > li:visible").count() == 2
+    assert seen.page.locator(".pair .body .text:visible").count() >= 6
     assert seen.page.evaluate("getComputedStyle(document.querySelector('.body .text')).maxHeight") == "none"
+    seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert seen.page.locator("#list > li").count() == 25
+    assert seen.page.pdf().startswith(b"%PDF")

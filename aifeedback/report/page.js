@@ -279,6 +279,12 @@
   at("back").addEventListener("click", () => turn(-1));
   at("forth").addEventListener("click", () => turn(1));
   addEventListener("hashchange", fromAddress);
+  for (const link of document.querySelectorAll("[data-status]")) {
+    link.addEventListener("click", () => { reset(); chosen.status.add(link.dataset.status); find(); });
+  }
+  // On paper: all pairs that are open, from whatever page of the list.
+  addEventListener("beforeprint", () => { if (opened.size) at("list").replaceChildren(...pairs.filter((pair) => opened.has(pair.key)).map(row)); });
+  addEventListener("afterprint", show);
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.closest?.("input, select, textarea");
@@ -298,6 +304,7 @@
   named();
   theme.hidden = false;
 
+  at("unscripted").hidden = true;
   at("browser").hidden = false;
   find();
   fromAddress();
