@@ -31,6 +31,8 @@ def test_a_wheel_works_without_the_checkout(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     assert (tmp_path / "site/aifeedback/prompts/criteria/helpful.md").is_file()
     assert (tmp_path / "site/aifeedback/py.typed").is_file()
+    for asset in ("page.html.jinja", "page.css", "page.js"):
+        assert (tmp_path / "site/aifeedback/report" / asset).is_file()
     listed = subprocess.run(
         [sys.executable, "-m", "aifeedback", "prompts", "list"],
         env=clean_environment(HOME=str(tmp_path)) | {"PYTHONPATH": str(tmp_path / "site")},

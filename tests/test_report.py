@@ -20,7 +20,7 @@ from aifeedback.errors import InputError, SettingsError
 from aifeedback.jsontext import dumps
 from aifeedback.reconcile import reconcile
 from aifeedback.records import PA, Invalid, Label, Message, Order, Pair, Status, Verdict
-from aifeedback.report import writing
+from aifeedback.report import advice, bias_parts, kin, wording, writing
 from aifeedback.report.account import Account
 from aifeedback.report.entries import SHORT, WHOLE, Cut, entry, in_script
 from aifeedback.report.facts import Facts
@@ -246,6 +246,105 @@ def test_what_stands_out_is_said() -> None:
     failed = [*right, *[a_label(None, 1, number=n) for n in range(40, 50)]]
     assert "10 pairs got no answer that can be read" in titles(failed)
     assert "There is no rest file" in titles(right, rest=False)
+
+
+def text_of_report(tmp_path: Path, labels: Sequence[Label | Invalid], **more: Any) -> str:
+    write_report(Request(written(tmp_path, labels, **more), output="report.md", markdown=True))
+    return Path("report.md").read_text()
+
+
+def test_each_critic_of_a_panel_stands_by_itself(tmp_path: Path) -> None:
+    def asked(number: int) -> Label:
+        said = {
+            "openai/x": {Order.AB: 1.0, Order.BA: 1.0},
+            "qwen/y": {Order.AB: 0.9, Order.BA: 0.1 if number % 2 else 0.9},
+        }
+        verdicts = [Verdict(critic, order, 0, PA(p)) for critic, both in said.items() for order, p in both.items()]
+        return reconcile(a_pair(number), verdicts, ReconcileSettings())
+
+    text = text_of_report(tmp_path, [asked(n) for n in range(20)], names=("openai/x+qwen/y", "t@1", "helpful"))
+    assert "labelled by openai/x and qwen/y" in text
+    assert "| openai/x | 20 | 0.0% (0.0–16.1%) | 50.0%" in text
+    assert "| qwen/y | 20 | 50.0% (29.9–70.1%) | 75.0%" in text
+
+
+def test_with_one_order_alone_no_place_is_called_fair_or_unfair(tmp_path: Path) -> None:
+    one = reconcile(a_pair(), [Verdict("c/x", Order.AB, 0, PA(1.0))], ReconcileSettings())
+    account = account_of([one] * 50)
+    position = bias_parts.position(Facts("x", account))
+    (rate,) = position.rates
+    assert (rate.name, rate.rate, rate.fair, rate.off) == ("First shown wins", 1.0, None, False)
+    assert "one order only" in rate.note
+
+
+def test_cost_and_setup_come_from_the_runs_summary(tmp_path: Path) -> None:
+    manifest = {"version": "0.1.0", "criteria_text": "Be kind.", "escalate_to": "openai/big", "seed": 3, "inputs": {"in.jsonl": "abc"},
+                "parameters": {"orders": ["ab", "ba"], "on_conflict": "drop", "weights": {}}}  # fmt: skip
+    summary = {"read": 50, "labeled": 40, "requests": {"sent": 98, "retried": 2, "from_store": 4}, "tokens": {"input": 12345, "output": 99},
+               "cost_usd": 0.05, "seconds": 200, "manifest": manifest}  # fmt: skip
+    (tmp_path / "labels.summary.json").write_text(json.dumps(summary))
+    text = text_of_report(tmp_path, a_run())
+    for row in ("Requests sent | 98", "Input tokens | 12,345", "Output tokens | 99", "Cost | &#36;0.0500", "Cost per 1,000 pairs | &#36;1.00",
+                "Time | 3 min 20 s", "Escalated to | openai/big", "Seed | 3", "Criteria in full | Be kind.", "Orders | ab, ba", "On conflict | drop", "SHA-256 of in.jsonl | abc"):  # fmt: skip
+        assert f"| {row} |" in text
+    assert "Weights" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no such file or directory. Check the path."), ("{", "Name the file that label --summary wrote."), ('{"x": 1}', "this is no summary of a run.")],
+)  # fmt: skip
+def test_a_summary_that_is_none_is_refused_if_it_is_named_and_else_passed_over(tmp_path: Path, content: str | None, said: str) -> None:  # fmt: skip
+    labels = written(tmp_path, [a_label(1, 1)])
+    if content is not None:
+        (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(InputError, match=re.escape(said)):
+        write_report(Request(labels, summary="summary.json", output="report.md", markdown=True))
+    assert not write_report(Request(labels, output="report.md", markdown=True)).notes
+
+
+def test_pairs_of_ever_more_models_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kin, "_KEPT", 3)
+    labels = [a_label(1, 1, number=n, model_a=f"lab/m{n}", model_b="lab/z") for n in range(20)]
+    text = text_of_report(tmp_path, labels)
+    assert len(re.findall(r"^\| openai \|", text, re.MULTILINE)) == 3
+    write_report(Request("labels.jsonl", output="report.html"))
+    assert "17 labelled pairs of still other models are not counted here." in Path("report.html").read_text()
+
+
+def test_what_to_do_next_follows_from_what_was_found() -> None:
+    def told(labels: Sequence[Label | Invalid]) -> str:
+        return " ".join(step.text + step.command for step in advice.steps(Facts("my labels.jsonl", account_of(labels))))
+
+    unasked = replace(a_label(None, None), status=Status.UNASKED)
+    assert "Run the same label command again" in told([unasked])
+    assert "--reask unparsed" in told([a_label(None, 1)])
+    assert "--escalate-to" in told([a_label(1, 0, number=n) for n in range(20)])
+    assert "Nobody has checked" in told([a_label(1, 1)])
+    assert "aifeedback train dpo 'my labels.jsonl'" in told([a_label(1, 1)])
+    assert "train" not in told([unasked])
+    kept = [a_label(1, 1, number=n, gold="a", model_a="openai/x", model_b="qwen/y") for n in range(20)]
+    assert "another family" in told(kept)
+
+
+def test_templates_that_are_mixed_are_named() -> None:
+    account = Account()
+    for template in ("pairwise@1", "quick@2"):
+        account.add(a_label(1, 1), {"critic": "c", "template": template, "criteria": "helpful"})
+    assert "Labelled by 2 templates" in [finding.title for finding in findings(Facts("x", account))]
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (wording.duration(4.26), "4.3 s"), (wording.duration(42), "42 s"), (wording.duration(200), "3 min 20 s"), (wording.duration(7500), "2 h 5 min"),
+        (wording.usd(0), "$0.00"), (wording.usd(0.01234), "$0.0123"), (wording.usd(1234.5), "$1,234.50"),
+        (wording.listed([]), ""), (wording.listed(["a"]), "a"), (wording.listed(["a", "b"]), "a and b"), (wording.listed(list("abcde")), "a, b, c and 2 more"),
+        (wording.short("x" * 121), "x" * 119 + "…"), (wording.count(1, "pair"), "1 pair"), (wording.count(1200, "pair"), "1,200 pairs"),
+    ],
+)  # fmt: skip
+def test_numbers_read_as_people_write_them(said: str, text: str) -> None:
+    assert said == text
 
 
 # Which pairs

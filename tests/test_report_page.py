@@ -106,7 +106,7 @@ class Seen:
 
 @pytest.fixture
 def seen(browser: Any, report: Path) -> Iterator[Seen]:
-    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    context = browser.new_context(viewport={"width": 1100, "height": 900}, reduced_motion="reduce")
     opened = Seen(context.new_page())
     opened.page.goto(report.as_uri())
     yield opened

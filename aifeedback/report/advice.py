@@ -10,6 +10,7 @@ from aifeedback.records import Status
 from aifeedback.report.facts import Facts
 from aifeedback.report.wording import count
 
+_ENOUGH, _CONSISTENT = 20, 0.9
 _AGAIN = (Status.FAILED, Status.UNASKED)
 
 
@@ -27,7 +28,7 @@ def steps(facts: Facts) -> list[Step]:
 
 
 def _steps(facts: Facts) -> Iterator[Step]:
-    account, tally, name = facts.account, facts.account.tally, shlex.quote(facts.name)
+    tally, name = facts.account.tally, shlex.quote(facts.name)
     statuses = tally.statuses
     again = sum(statuses[status] for status in _AGAIN)
     if again:
@@ -38,7 +39,7 @@ def _steps(facts: Facts) -> Iterator[Step]:
         yield Step(
             f"{count(statuses[Status.UNPARSED], 'pair')} got a reply that can't be read. Look at some below, then ask them anew with --reask unparsed."
         )
-    if tally.consistent.n >= 20 and (tally.consistent.rate or 1) < 0.9:
+    if tally.consistent.n >= _ENOUGH and tally.consistent.hits < _CONSISTENT * tally.consistent.n:
         yield Step(
             "The critic contradicts itself when the places are exchanged. Ask a stronger one about these pairs alone.",
             "aifeedback label … --on-conflict escalate --escalate-to PROVIDER/MODEL",
@@ -47,7 +48,7 @@ def _steps(facts: Facts) -> Iterator[Step]:
         yield Step(
             "Nobody has checked these labels. Choose for 50 to 100 pairs yourself (gold: a, b or tie), and label them: this page then says how often the critic agrees with you."
         )
-    elif account.kin.pairs and (tally.same_family.rate or 0) > 0.6 and tally.same_family.n >= 20:
+    elif facts.is_biased("own_family"):
         yield Step("Have the pairs judged by a critic of another family too: --critic can be given twice.")
     if facts.counts["labeled"]:
         yield Step("Read the most contested pairs below; they show what the criteria leave open.")
