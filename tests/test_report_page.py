@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here:
 HOSTILE = (
     "<script>window.ran = 1</script><img src=x onerror='window.ran = 2'></script><!--<b>bold</b>"
     " [a link](javascript:window.ran=3) &amp; \u2028 \u202ereversed\u202c \x00 \ud800 <svg onload=window.ran=4>"
+    f" {'longword' * 40}"
 )
 
 
@@ -76,6 +77,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert isinstance(dialogue, dict)
     dialogue |= {"id": "talk", "prompt": talk, "chosen": [{"role": "assistant", "content": "yes"}], "rejected": [{"role": "assistant", "content": "no"}]}  # fmt: skip
     labels.write_bytes(b"\n".join([dumps(hostile), dumps(dialogue), *lines[2:], b""]))
+    rest = labels.with_name("labels.rest.jsonl")
+    unlabelled, _ = loads(rest.read_bytes().splitlines()[0])
+    assert isinstance(unlabelled, dict)
+    unlabelled |= {"id": f"hostile too {HOSTILE}", "reason": HOSTILE}
+    rest.write_bytes(b"\n".join([dumps(unlabelled), *rest.read_bytes().splitlines()[1:], b""]))
     write_report(Request(str(labels), output=str(folder / "report.html")))
     return folder / "report.html"
 
@@ -116,7 +122,7 @@ def seen(browser: Any, report: Path) -> Iterator[Seen]:
 
 
 def test_hostile_texts_stay_texts_and_nothing_of_them_runs(seen: Seen) -> None:
-    assert seen.search("hostile") == 1
+    assert seen.search("hostile chosen") == 1
     seen.page.click(".head")
     body = seen.page.locator(".pair .body")
     for part in (
@@ -212,9 +218,13 @@ def test_a_link_to_a_pair_opens_it(seen: Seen, report: Path) -> None:
     assert item.locator(".head").get_attribute("aria-expanded") == "true"
     assert [turn.strip() for turn in item.locator(".turn .role").all_text_contents()] == ["user", "assistant", "user"]  # fmt: skip
     assert seen.page.evaluate("document.activeElement.closest('li').dataset.key") == "talk"
-    key = seen.page.get_attribute("#list > li:not([data-key=talk])", "data-key")
+    seen.search("hostile chosen")
+    key = seen.page.get_attribute("#list > li", "data-key")
+    seen.page.click(".head")
+    own_link = seen.page.get_attribute(".about a", "href")
+    seen.page.click("#clear")
     seen.page.click("#statuses [data-code=conflict]")
-    seen.page.evaluate("(key) => { location.hash = `#pair=${encodeURIComponent(key)}`; }", key)
+    seen.page.evaluate("(link) => { location.hash = ''; location.hash = link; }", own_link)
     seen.page.wait_for_timeout(50)
     assert seen.page.evaluate("document.activeElement.closest('li').dataset.key") == key
     seen.page.evaluate("location.hash = '#pair=nobody'")
@@ -241,8 +251,9 @@ def test_both_themes_and_the_button_between_them(seen: Seen) -> None:
 @pytest.mark.parametrize("width", [320, 400])
 def test_a_phone_scrolls_in_one_direction_only(seen: Seen, width: int) -> None:
     seen.page.set_viewport_size({"width": width, "height": 700})
-    seen.search("hostile")
-    seen.page.click(".head")
+    assert seen.search("hostile") == 2
+    for head in seen.page.query_selector_all(".head"):
+        head.click()
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     assert seen.page.evaluate("document.querySelector('#theme').getBoundingClientRect().right") <= width
 

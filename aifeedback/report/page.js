@@ -37,6 +37,7 @@
   };
 
   // Signs that can't be seen, or that turn the text around them, are shown by their numbers.
+  const LONE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
   const HIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
   const plain = (text) => (typeof text === "string" ? text : text ? text.t : "");
   const fill = (element, text) => {
@@ -167,7 +168,7 @@
     item.classList.toggle("open", open);
     head.setAttribute("aria-expanded", String(open));
   };
-  const encode = (key) => encodeURIComponent(key.replace(HIDDEN, "\ufffd"));
+  const encode = (key) => encodeURIComponent(key.toWellFormed?.() ?? key.replace(LONE, "\ufffd"));
   const address = (hash) => { try { history.replaceState(null, "", hash); } catch { /* a page without an address of its own */ } };
 
   const side = (p) => (p > 0.5 ? "A" : p < 0.5 ? "B" : "tie");
@@ -254,8 +255,9 @@
   };
   const fromAddress = () => {
     if (!location.hash.startsWith("#pair=")) return;
-    let key = location.hash.slice(6);
-    try { key = decodeURIComponent(key); } catch { /* as it stands */ }
+    const written = location.hash.slice(6);
+    let key = pairs.find((pair) => encode(pair.key) === written)?.key;
+    try { key ??= decodeURIComponent(written); } catch { key = written; }
     goTo(key, true);
   };
   const turn = (by) => { page += by; show(); at("counts").scrollIntoView({ block: "start" }); at("list").querySelector(".head")?.focus({ preventScroll: true }); };
