@@ -243,6 +243,10 @@ def test_what_stands_out_is_said() -> None:
     assert titles(right) == ["People mostly choose the same", "No bias that is more than chance"]
     wrong = [replace(label, pair=replace(label.pair, gold="a")) for label in right]
     assert "Agreement with people can't be told from a coin" in titles(wrong)
+    assert titles([replace(label, pair=replace(label.pair, gold="ba"[label.winner == "b"])) for label in right])[0] == "People mostly choose otherwise"  # fmt: skip
+    silent = [a_label(None, 1, number=n, gold="a") for n in range(9)]
+    assert "No labelled pair says what people chose" in titles(silent)
+    assert "People mostly choose the same" in titles([*right, *silent * 9]), "no label is no wrong label"
     failed = [*right, *[a_label(None, 1, number=n) for n in range(40, 50)]]
     assert "10 pairs got no answer that can be read" in titles(failed)
     assert "There is no rest file" in titles(right, rest=False)
@@ -278,14 +282,14 @@ def test_with_one_order_alone_no_place_is_called_fair_or_unfair(tmp_path: Path) 
 
 
 def test_cost_and_setup_come_from_the_runs_summary(tmp_path: Path) -> None:
-    manifest = {"version": "0.1.0", "criteria_text": "Be kind.", "escalate_to": "openai/big", "seed": 3, "inputs": {"in.jsonl": "abc"},
+    manifest = {"version": "0.1.0", "criteria_text": "Be kind.", "escalate_to": "openai/big", "seed": 3, "inputs": {"in.jsonl": "abc"} | {f"{n}.jsonl": "def" for n in range(50)},
                 "parameters": {"orders": ["ab", "ba"], "on_conflict": "drop", "weights": {}}}  # fmt: skip
     summary = {"read": 50, "labeled": 40, "requests": {"sent": 98, "retried": 2, "from_store": 4}, "tokens": {"input": 12345, "output": 99},
                "cost_usd": 0.05, "seconds": 200, "manifest": manifest}  # fmt: skip
     (tmp_path / "labels.summary.json").write_text(json.dumps(summary))
     text = text_of_report(tmp_path, a_run())
     for row in ("Requests sent | 98", "Input tokens | 12,345", "Output tokens | 99", "Cost | &#36;0.0500", "Cost per 1,000 pairs | &#36;1.00",
-                "Time | 3 min 20 s", "Escalated to | openai/big", "Seed | 3", "Criteria in full | Be kind.", "Orders | ab, ba", "On conflict | drop", "SHA-256 of in.jsonl | abc"):  # fmt: skip
+                "Time | 3 min 20 s", "Escalated to | openai/big", "Seed | 3", "Criteria in full | Be kind.", "Orders | ab, ba", "On conflict | drop", "SHA-256 of in.jsonl | abc", "More input files | 31"):  # fmt: skip
         assert f"| {row} |" in text
     assert "Weights" not in text
 

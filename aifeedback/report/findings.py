@@ -12,6 +12,7 @@ from aifeedback.report.wording import between, count, percent
 from aifeedback.summary import Share
 
 _MANY_FAILURES = 0.01
+_COIN = 0.5
 _BROKEN = (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.REFUSED, Status.INVALID, Status.UNASKED)
 
 
@@ -44,21 +45,30 @@ def _biases(facts: Facts) -> Iterator[Finding]:
 
 
 def _agreement(facts: Facts) -> Iterator[Finding]:
-    right = facts.account.tally.right
-    if right.interval is None:
+    tally = facts.account.tally
+    if not tally.right.n:
         yield Finding(
             "note",
             "Nobody has checked these labels",
             "No pair says what people chose. Whether the critic is right can't be seen from its labels alone.",
         )
         return
-    said = f"{percent(right.rate)} of {count(right.n, 'pair')} with gold are labelled as people chose (95% interval {between(right.interval)})"
-    if right.interval[0] <= 0.5 <= right.interval[1]:
-        yield Finding("warning", "Agreement with people can't be told from a coin", f"{said}.")
-    elif right.interval[1] < 0.5:
-        yield Finding("warning", "People mostly choose otherwise", f"{said}; a coin would be right in half.")
+    decided = Share(tally.confusion[0] + tally.confusion[3], sum(tally.confusion))
+    if decided.interval is None:
+        yield Finding("note", "No labelled pair says what people chose", "All pairs with gold are without a label.")
+        return
+    low, high = decided.interval
+    said = (
+        f"{percent(decided.rate)} of {count(decided.n, 'labelled pair')} with gold are as people chose (95% interval "
+        f"{between(decided.interval)}), where a coin would get half."
+    )
+    if tally.right.n > decided.n:
+        said += f" With the pairs that have gold but no label counted as wrong, it is {percent(tally.right.rate)} of {tally.right.n:,}."
+    if low > _COIN:
+        yield Finding("good", "People mostly choose the same", said)
     else:
-        yield Finding("good", "People mostly choose the same", f"{said}; a coin would be right in half.")
+        title = "People mostly choose otherwise" if high < _COIN else "Agreement with people can't be told from a coin"
+        yield Finding("warning", title, said)
 
 
 def _failures(facts: Facts) -> Iterator[Finding]:

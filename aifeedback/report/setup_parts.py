@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from aifeedback.report.account import Sources
 from aifeedback.report.facts import Facts, mapping, whole
 from aifeedback.report.view import Part, Table
-from aifeedback.report.wording import count, duration, listed, usd
+from aifeedback.report.wording import count, duration, listed, short, usd
+
+_INPUTS = 20
 
 
 def cost(facts: Facts) -> Part:
@@ -87,10 +89,13 @@ def _from_manifest(manifest: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         ("Seed", "seed"),
     ):
         if key in manifest and manifest[key] != "":
-            yield name, str(manifest[key])
+            yield name, short(str(manifest[key]), 2_000)
     for key, value in mapping(manifest.get("parameters")).items():
         if value not in (None, "", {}, []):
             said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            yield key.replace("_", " ").capitalize(), said
-    for file, digest in mapping(manifest.get("inputs")).items():
-        yield f"SHA-256 of {file}", str(digest)
+            yield short(key.replace("_", " ").capitalize()), short(said, 2_000)
+    inputs = list(mapping(manifest.get("inputs")).items())
+    for file, digest in inputs[:_INPUTS]:
+        yield f"SHA-256 of {short(file)}", short(str(digest))
+    if len(inputs) > _INPUTS:
+        yield "More input files", count(len(inputs) - _INPUTS)
