@@ -327,6 +327,7 @@ def test_what_to_do_next_follows_from_what_was_found() -> None:
     assert "Nobody has checked" in told([a_label(1, 1)])
     assert "aifeedback train dpo 'my labels.jsonl'" in told([a_label(1, 1)])
     assert "train" not in told([unasked])
+    assert "--length-control flag" in told([a_label(1, 1, number=n) for n in range(40)])
     kept = [a_label(1, 1, number=n, gold="a", model_a="openai/gpt-4o", model_b="qwen/qwen3") for n in range(20)]
     assert "another family" in told(kept)
 

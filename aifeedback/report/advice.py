@@ -44,6 +44,11 @@ def _steps(facts: Facts) -> Iterator[Step]:
             "The critic contradicts itself when the places are exchanged. Ask a stronger one about these pairs alone.",
             "aifeedback label … --on-conflict escalate --escalate-to PROVIDER/MODEL",
         )
+    if facts.is_biased("length") and not facts.account.lengths.flagged:
+        yield Step(
+            "The critic goes by length. Have the labels marked that length alone decided, look at them below, then drop them.",
+            "aifeedback label … --length-control flag",
+        )
     if not tally.right.n:
         yield Step(
             "Nobody has checked these labels. Choose for 50 to 100 pairs yourself (gold: a, b or tie), and label them: this page then says how often the critic agrees with you."
