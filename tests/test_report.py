@@ -194,6 +194,7 @@ def test_without_a_rest_file_the_page_says_so_or_takes_the_runs_summary(tmp_path
     assert "taken from the run's summary" in text
     note = write_report(Request(labels, summary="summary.json", output="report.md", markdown=True)).notes
     assert "counts 39 labelled pairs" in note[0]
+    assert "It counts 39 labelled pairs, this file 40." in Path("report.md").read_text()
 
 
 def test_bias_figures_are_those_of_a_hand_count() -> None:

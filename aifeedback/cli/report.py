@@ -53,5 +53,6 @@ def report(
         pairs = (
             f"all {written.pairs:,}" if written.pairs == written.shown else f"{written.shown:,} of {written.pairs:,}"
         )
-        common.screen.remark(f"{output} holds {pairs} pairs, {written.size / 1e6:.1f} MB.")
+        what = f"the figures of {written.pairs:,}" if markdown else pairs
+        common.screen.remark(f"{output} holds {what} pairs, {written.size / 1e6:.1f} MB.")
     return 0

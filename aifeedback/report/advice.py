@@ -44,7 +44,7 @@ def _steps(facts: Facts) -> Iterator[Step]:
             "The critic contradicts itself when the places are exchanged. Ask a stronger one about these pairs alone.",
             "aifeedback label … --on-conflict escalate --escalate-to PROVIDER/MODEL",
         )
-    if facts.is_biased("length") and not facts.account.lengths.flagged:
+    if facts.is_biased("length") and not facts.length_controlled:
         yield Step(
             "The critic goes by length. Have the labels marked that length alone decided, look at them below, then drop them.",
             "aifeedback label … --length-control flag",

@@ -41,6 +41,11 @@ class Facts:
         return any(bias.name == name for bias in self.biases)
 
     @property
+    def length_controlled(self) -> bool:
+        """Whether --length-control had a look at the labels."""
+        return self.account.lengths.flagged > 0 or bool((self.summary or {}).get("length_control"))
+
+    @property
     def critics(self) -> list[str]:
         """Who labelled, the busiest first."""
         asked = [name for name in self.account.critics if name]

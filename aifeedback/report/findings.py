@@ -90,6 +90,12 @@ def _failures(facts: Facts) -> Iterator[Finding]:
 
 def _mixed(facts: Facts) -> Iterator[Finding]:
     found = facts.account.sources
+    if facts.summary is not None and facts.summary.get("labeled") != facts.account.tally.labeled:
+        yield Finding(
+            "note",
+            "The summary may be of another run",
+            f"It counts {facts.summary.get('labeled')} labelled pairs, this file {facts.account.tally.labeled}. Cost and setup are the summary's.",
+        )
     for name, counts in (("templates", found.templates), ("criteria", found.criteria)):
         if len(counts) > 1:
             yield Finding(

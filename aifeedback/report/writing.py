@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aifeedback.errors import InputError, SettingsError
-from aifeedback.jsontext import loads
+from aifeedback.errors import SettingsError
 from aifeedback.labelled_files import lines_in, rest_of
 from aifeedback.publish import STDOUT, check_distinct, open_output
 from aifeedback.records import Invalid, Label, Status
 from aifeedback.report.account import Account
+from aifeedback.report.contested import MostContested
 from aifeedback.report.entries import SHORT, WHOLE, entry
 from aifeedback.report.facts import Facts
-from aifeedback.report.kinds import contest, kinds_of, stratum
+from aifeedback.report.kinds import kinds_of, stratum
 from aifeedback.report.markdown import markdown
 from aifeedback.report.page import Shown, render
+from aifeedback.report.run_summary import summary_of
 from aifeedback.report.sampling import Sample
 
 PAIRS_ROOM = 4_500_000
@@ -65,7 +64,7 @@ def write_report(request: Request) -> Written:
             top.add(label)
         else:
             _offer(sample, label, feedback)
-    summary, notes = _summary(request, account)
+    summary, notes = summary_of(request.labels, request.summary, account.tally.labeled)
     name = "stdin" if request.labels == STDOUT else Path(request.labels).name
     facts = Facts(name, account, summary, rest=bool(rest) or account.tally.read > account.tally.labeled)
     if request.markdown:
@@ -81,29 +80,6 @@ def write_report(request: Request) -> Written:
     finally:
         output.discard()
     return Written(account.tally.read, here, len(data), tuple(notes))
-
-
-class MostContested:
-    """The few labels that are most contested, of equals the first."""
-
-    def __init__(self, most: int = 5) -> None:
-        self._most = most
-        self._heap: list[tuple[float, int, Label]] = []
-        self._added = 0
-
-    def add(self, label: Label | Invalid) -> None:
-        """Offer one."""
-        self._added += 1
-        contested = contest(label)
-        if isinstance(label, Invalid) or contested <= 0:
-            return
-        heapq.heappush(self._heap, (contested, -self._added, label))
-        if len(self._heap) > self._most:
-            heapq.heappop(self._heap)
-
-    def labels(self) -> list[Label]:
-        """The most contested first."""
-        return [label for _, _, label in sorted(self._heap, key=lambda kept: kept[:2], reverse=True)]
 
 
 def _offer(sample: Sample, label: Label | Invalid, feedback: Mapping[str, object]) -> None:
@@ -127,44 +103,6 @@ def _shown(sample: Sample, account: Account, seed: int) -> Shown:
         sample.complete,
         seed,
     )
-
-
-def _summary(request: Request, account: Account) -> tuple[Mapping[str, object] | None, list[str]]:
-    """The run's summary: the one that is named, else one beside the labels that counts the same."""
-    if request.summary:
-        summary = _read_summary(request.summary)
-        labelled = summary.get("labeled")
-        if labelled != account.tally.labeled:
-            return summary, [
-                f"{request.summary} counts {labelled} labelled pairs, {request.labels} holds {account.tally.labeled}: it may be of another run."
-            ]
-        return summary, []
-    if request.labels == STDOUT:
-        return None, []
-    path = Path(request.labels)
-    stem = re.sub(r"(\.jsonl|\.json|\.ndjson)?(\.gz)?$", "", path.name)
-    for beside in (path.with_name(f"{stem}.summary.json"), path.with_name("summary.json")):
-        if not beside.is_file():
-            continue
-        try:
-            summary = _read_summary(str(beside))
-        except InputError:
-            continue
-        if summary.get("labeled") == account.tally.labeled:
-            return summary, [f"{beside} is taken for the run's summary, as it counts the same."]
-    return None, []
-
-
-def _read_summary(path: str) -> Mapping[str, object]:
-    try:
-        value = loads(Path(path).read_bytes())[0]
-    except OSError as error:
-        raise InputError(f"{(error.strerror or 'unreadable').lower()}. Check the path.", file=path) from error
-    except ValueError as error:
-        raise InputError(f"{error} Name the file that label --summary wrote.", file=path) from error
-    if not isinstance(value, Mapping) or "labeled" not in value:
-        raise InputError("this is no summary of a run. Name the file that label --summary wrote.", file=path)
-    return value
 
 
 def _check_installed() -> None:
