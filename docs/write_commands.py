@@ -14,6 +14,7 @@ COMMANDS = (
     "label",
     "doctor",
     "report",
+    "export",
     "prompts",
     "prompts list",
     "prompts show",

@@ -15,7 +15,7 @@ import typer
 
 from aifeedback import __version__
 from aifeedback.cli import config as config_file
-from aifeedback.cli import doctor, label, prompts, report, store, train
+from aifeedback.cli import doctor, export, label, prompts, report, store, train
 from aifeedback.cli.screen import Screen
 from aifeedback.errors import AifeedbackError
 from aifeedback.reading_ahead import THREAD_NAME
@@ -44,6 +44,7 @@ app = typer.Typer(
 app.command("label", epilog=label.EPILOG)(label.label)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("report", epilog=report.EPILOG)(report.report)
+app.command("export", epilog=export.EPILOG)(export.export)
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(store.app, name="store")
 app.add_typer(train.app, name="train")
