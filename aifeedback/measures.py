@@ -14,12 +14,7 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 
 
-@lru_cache(maxsize=8)
-def _z(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def wilson(hits: int, n: int, level: float = LEVEL) -> Interval | None:
+def wilson(hits: float, n: int) -> Interval | None:
     """Wilson's score interval for a rate over independent pairs (Wilson 1927); None for n = 0."""
     return _wilson(hits / n, n, level) if n else None
 

@@ -1,0 +1,86 @@
+"""The figures of one critic as they stand in the JSON: each rate with its 95% interval beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from aifeedback.evaluation.calibration import calibration
+from aifeedback.evaluation.figures import Figures, Said
+from aifeedback.evaluation.humans import agreement_with_votes
+from aifeedback.evaluation.resampling import Statistic, bootstrap
+from aifeedback.evaluation.statistics import kappa, macro_f1
+from aifeedback.measures import wilson
+from aifeedback.records import Order, Winner
+
+_SIDES: tuple[Winner, ...] = ("a", "b")
+_CLASSES: tuple[Winner, ...] = ("a", "b", "tie")
+_KINDS: tuple[Said, ...] = ("a", "b", "tie", "none")
+_MIRROR: Mapping[str, str] = {"a": "b", "b": "a"}
+
+
+def record(figures: Figures, *, seed: int = 0) -> dict[str, object]:
+    """Contract section 8's keys, without the name."""
+    tally, decided = figures.tally, figures.table
+    rates = tally.rates()
+    by_order = figures.right_by_order
+    both = figures.verdicts.n > 0
+    mean = figures.verdicts.rate
+    labelled = sum(decided[gold, word] for gold in _SIDES for word in _SIDES)
+    hits = sum(decided[gold, gold] for gold in ("a", "b"))
+    chance_corrected, interval = _table(decided, _SIDES, _SIDES, kappa(2, 2), seed)
+    return {
+        **figures.counts(),
+        "accuracy": figures.right.rate,
+        "accuracy_ci": figures.right.interval,
+        "accuracy_decided": round(hits / labelled, 6) if labelled else None,
+        "accuracy_decided_ci": wilson(hits, labelled),
+        "accuracy_by_order": {order.value: by_order[order].rate for order in Order},
+        "accuracy_by_order_ci": {order.value: by_order[order].interval for order in Order},
+        "accuracy_mean": None if mean is None else round(mean, 6),
+        "accuracy_mean_ci": figures.verdicts.interval(),
+        "accuracy_both": figures.right_in_both.rate if both else None,
+        "accuracy_both_ci": figures.right_in_both.interval if both else None,
+        **{name: value for name, value in rates.items() if name != "agreement"},
+        "gold_longer_rate": figures.gold_longer.rate,
+        "gold_longer_rate_ci": figures.gold_longer.interval,
+        "kappa": chance_corrected,
+        "kappa_ci": interval,
+        "three_way": _three_way(figures, seed),
+        "calibration": calibration(figures.probabilities, seed=seed) if figures.soft else None,
+        **agreement_with_votes(figures.heard, seed=seed),
+    }
+
+
+def _three_way(figures: Figures, seed: int) -> dict[str, object] | None:
+    """Against gold's three classes; what is no winner and no tie is one further kind of answer."""
+    if not figures.gold_ties:
+        return None
+    table, n = figures.table, figures.n_gold
+    right = sum(table[gold, gold] for gold in _CLASSES)
+    found: dict[str, object] = {"n": n, "accuracy": round(right / n, 6), "accuracy_ci": wilson(right, n)}
+    for name, statistic in (("kappa", kappa(3, 4)), ("macro_f1", macro_f1(3, 4))):
+        found[name], found[f"{name}_ci"] = _table(table, _CLASSES, _KINDS, statistic, seed)
+    return found
+
+
+def _table(
+    counted: Counter[tuple[Winner, Said]],
+    classes: tuple[Winner, ...],
+    kinds: tuple[Said, ...],
+    statistic: Statistic,
+    seed: int,
+) -> tuple[float | None, tuple[float, float] | None]:
+    """A figure of the table and its interval; drawn alike when a and b are exchanged everywhere."""
+    cells = [(gold, kind) for gold in classes for kind in kinds]
+    there = [counted[cell] for cell in cells]
+    mirrored = [counted[_MIRROR.get(gold, gold), _MIRROR.get(kind, kind)] for gold, kind in cells]  # type: ignore[index]
+    counts = min(there, mirrored)
+    if not sum(counts):
+        return None, None
+    value = float(statistic(np.array([counts], dtype=np.float64))[0])
+    if np.isnan(value):
+        return None, None
+    return round(value, 6), bootstrap(counts, statistic, seed=seed)
