@@ -44,6 +44,8 @@ from aifeedback.verdicts import can_be_soft
 # settled by then.
 _LOADER_LOOKS_AT = 8 * 1024 * 1024
 
+BUILTIN_NOTE = "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -234,9 +236,7 @@ async def run_job(
         if settled is not None:
             note(settled.remark())
         if BUILTIN in map(name_of, job.everybody):
-            note(
-                "builtin looks at surface features only, not at criteria or template: it is there to try the tool, and a real critic must beat it."
-            )
+            note(BUILTIN_NOTE)
     return JobResult(summary, outputs.tally, outcome.stopped, gates, withheld, checked, biases)
 
 

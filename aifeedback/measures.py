@@ -27,7 +27,9 @@ def _wilson(p: float, n: float, level: float) -> Interval:
     return (round(max(0.0, centre - half), 6), round(min(1.0, centre + half), 6))
 
 
-def paired_difference(both: int, first: int, second: int, neither: int, level: float = LEVEL) -> Interval | None:
+def paired_difference(
+    both: float, first: float, second: float, neither: float, level: float = LEVEL
+) -> Interval | None:
     """Interval of p1 - p2, two rates over the same pairs: how many hit in both, in the first or second alone, in neither.
 
     Wilson's intervals of the two, squared and added with their correlation (Newcombe 1998, Statistics in Medicine 17,
@@ -123,6 +125,7 @@ def kappa_interval(confusion: Sequence[int], *, draws: int = 1000, seed: int = 0
     n = sum(confusion)
     if kappa(confusion) is None:
         return None
+    confusion = min(tuple(confusion), tuple(confusion)[::-1])  # drawn alike when a and b are exchanged everywhere
     generator = random.Random(seed)  # noqa: S311 - a resample, not a secret
     values = sorted(value for _ in range(draws) if (value := kappa(_resample(confusion, n, generator))) is not None)
     return (round(values[int(0.025 * len(values))], 6), round(values[math.ceil(0.975 * len(values)) - 1], 6))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 from aifeedback.critics import Critic
@@ -13,8 +13,7 @@ from aifeedback.job import Job, usable
 from aifeedback.keys import Keys
 from aifeedback.lanes import CriticSettings, asked_of, check, most_for, name_of, price_of
 from aifeedback.prices import FREE, in_dollars, usd
-from aifeedback.records import Invalid, Question, Status, Usage
-from aifeedback.replies import open_store
+from aifeedback.records import Invalid, Pair, Question, Status, Usage
 from aifeedback.rows import Shaper, identical
 from aifeedback.store import Store
 from aifeedback.templates import Template
@@ -25,8 +24,8 @@ _BYTES_A_TOKEN = 4
 _LETTER, _REASONED = 10, 250
 
 
-def plan(job: Job, *, environment: Mapping[str, str]) -> str:
-    """The plan as text. Raises what the job itself would raise before its first question, but needs no key."""
+def plan(job: Job, *, environment: Mapping[str, str], asked: Callable[[Pair], bool] = lambda _: True) -> str:
+    """The plan as text, of the pairs that are `asked` about. Raises what the job itself would raise before its first question, but needs no key."""
     job.check_places()
     reader = Reader(job.inputs, job.input_settings)
     reader.check()
@@ -40,6 +39,9 @@ def plan(job: Job, *, environment: Mapping[str, str]) -> str:
     with closing(_store(job)) as store:
         for chunk in usable(reader, job.inputs):
             for item in chunk:
+                if isinstance(item, Pair) and not asked(item):
+                    counts["unwanted"] += 1
+                    continue
                 if job.label_settings.limit and counts["pairs"] >= job.label_settings.limit:
                     break
                 counts["pairs"] += 1
@@ -130,6 +132,7 @@ def _text(job: Job, counts: Counter[str], critics: Sequence[_Critic], shown: Que
     lines = [
         f"critic      {job.critic_name}, asked by {job.template.label} for {job.criteria.name!r}",
         f"pairs       {counts['pairs']} ({counts[Status.INVALID]} invalid, {counts['identical']} with identical responses: not asked)",
+        *([f"left out    {counts['unwanted']} pairs with neither gold nor votes"] if counts["unwanted"] else []),
         f"requests    {requests} ({sum(critic.stored for critic in first)} more are answered from the store)",
         *(
             f"escalation  at most {critic.requests} more, to {critic.name} ({critic.stored} are answered from the store)"

@@ -15,7 +15,7 @@ import typer
 
 from aifeedback import __version__
 from aifeedback.cli import config as config_file
-from aifeedback.cli import doctor, export, label, prompts, report, store, train
+from aifeedback.cli import doctor, evaluate, label, prompts, store, train
 from aifeedback.cli.screen import Screen
 from aifeedback.errors import AifeedbackError
 from aifeedback.reading_ahead import THREAD_NAME
@@ -42,6 +42,7 @@ app = typer.Typer(
     epilog="Common options may stand anywhere on the line. Docs: docs/ in the project.",
 )
 app.command("label", epilog=label.EPILOG)(label.label)
+app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.command("export", epilog=export.EPILOG)(export.export)
@@ -177,7 +178,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where everything is met
         if screen.debug:
             screen.line(traceback.format_exc().rstrip())
-        stored = " Replies so far are stored." if "label" in hoisted else ""
+        stored = " Replies so far are stored." if {"label", "evaluate"} & set(hoisted) else ""
         screen.error(
             f"a fault of aifeedback itself: {type(error).__name__}: {error}.{stored} --debug shows where; please report it."
         )

@@ -139,6 +139,15 @@ class Screen:
         elif not self.quiet:
             _print_table(summary, places)
 
+    def evaluation(self, report: Mapping[str, object], places: Mapping[str, str]) -> None:
+        """What `evaluate` found, and where the outputs lie."""
+        if self.log_json:
+            self._event("summary", **report)
+        elif not self.quiet:
+            from aifeedback.cli.evaluation_table import show
+
+            show(report, places)
+
 
 def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:
     from rich.console import Console

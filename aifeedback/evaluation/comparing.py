@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
-from aifeedback.measures import Interval
-
-_Z = NormalDist().inv_cdf(0.975)
+from aifeedback.measures import Interval, paired_difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +57,18 @@ def compare(first: str, second: str, earned: Counter[tuple[int, int]]) -> Compar
         return None
     better = sum(count for (one, other), count in earned.items() if one > other)
     worse = sum(count for (one, other), count in earned.items() if one < other)
-    p = _exact(better, worse)
-    accuracies = [
-        sum(pair[place] * count for pair, count in earned.items()) / (2 * n) for place in range(2)
-    ]
-    return Comparison(first, second, n, *accuracies, paired_interval(earned), better, worse, p, p)
+    p, interval = _exact(better, worse), paired_interval(earned)
+    assert interval is not None, "there are pairs"
+    one, other = (sum(pair[place] * count for pair, count in earned.items()) / (2 * n) for place in range(2))
+    return Comparison(first, second, n, one, other, interval, better, worse, p, p)
 
 
-def paired_interval(earned: Counter[tuple[int, int]]) -> Interval:
-    """The adjusted Wald interval for the difference of two paired rates (Bonett & Price 2012).
-
-    One pair that the first and one that the second alone has right are added to those that were seen.
-    """
-    n = sum(earned.values()) + 2
-    mean = sum((one - other) / 2 * count for (one, other), count in earned.items()) / n
-    squares = sum(((one - other) / 2) ** 2 * count for (one, other), count in earned.items()) + 2
-    half = _Z * math.sqrt(max(0.0, squares / n - mean * mean) / n)
-    return round(max(-1.0, mean - half), 6), round(min(1.0, mean + half), 6)
+def paired_interval(earned: Counter[tuple[int, int]]) -> Interval | None:
+    """That of the difference (Newcombe 1998, method 10). What earned half is right in one half of itself, wrong in the other."""
+    both = sum(min(pair) * count for pair, count in earned.items()) / 2
+    first = sum(max(0, one - other) * count for (one, other), count in earned.items()) / 2
+    second = sum(max(0, other - one) * count for (one, other), count in earned.items()) / 2
+    return paired_difference(both, first, second, sum(earned.values()) - both - first - second)
 
 
 def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aifeedback.measures import ClusteredRate, Interval, wilson
-from aifeedback.records import PA, Label, Order, Pair, Status, Winner, text_of
-from aifeedback.summary import Share, Tally
+from aifeedback.records import PA, Label, Order, Pair, Status, Winner
+from aifeedback.summary import Tally
 
 Said = Literal["a", "b", "tie", "none"]
 """What a label says: a winner, a tie, or nothing that can be held against the gold."""
@@ -62,9 +62,8 @@ class Figures:
     table: Counter[tuple[Winner, Said]] = field(default_factory=Counter[tuple[Winner, Said]])
     right: Credit = field(default_factory=Credit)
     right_by_order: dict[Order, Credit] = field(default_factory=lambda: {order: Credit() for order in Order})
-    right_in_both: Share = field(default_factory=Share)
+    right_in_both: Credit = field(default_factory=Credit)
     verdicts: ClusteredRate = field(default_factory=ClusteredRate)
-    gold_longer: Share = field(default_factory=Share)
     probabilities: Counter[int] = field(default_factory=Counter[int])
     soft: bool = False
     heard: Counter[tuple[Votes, Said]] = field(default_factory=Counter[tuple[Votes, Said]])
@@ -90,9 +89,6 @@ class Figures:
         return self._add_gold(label, pair.gold, word)
 
     def _add_gold(self, label: Label, gold: Literal["a", "b"], word: Said) -> int:
-        longer = len(text_of(label.pair.response_a)) - len(text_of(label.pair.response_b))
-        if longer:
-            self.gold_longer.add((longer > 0) == (gold == "a"))
         earned = self._earned(gold, word)
         self.right.add(earned)
         self._add_orders(label, gold)
@@ -110,7 +106,7 @@ class Figures:
             self.right_by_order[order].add(each)
         if len(earned) == 2:
             self.verdicts.add(sum(earned.values()), RIGHT * len(earned))
-            self.right_in_both.add(all(each == RIGHT for each in earned.values()))
+            self.right_in_both.add(min(earned.values()))
 
     def _earned(self, gold: Winner, word: Said) -> int:
         if word == gold:

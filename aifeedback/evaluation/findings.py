@@ -13,13 +13,11 @@ _SURE = 0.05
 _FEW = 100
 
 
-def findings(
-    critics: Sequence[Record], between: Sequence[Comparison], against: Sequence[Comparison], humans: Record | None
-) -> list[str]:
+def findings(critics: Sequence[Record], between: Sequence[Comparison], against: Sequence[Comparison]) -> list[str]:
     """A sentence or two on each critic, and on each two."""
     found: list[str] = []
     for critic in critics:
-        found += _of_critic(critic, [each for each in against if each.first == critic["critic"]], humans)
+        found += _of_critic(critic, [each for each in against if each.first == critic["critic"]])
     return found + [_between(each) for each in between]
 
 
@@ -29,25 +27,14 @@ def best(comparisons: Sequence[Comparison]) -> Comparison | None:
     return max(fair, key=lambda each: each.accuracy_second, default=None)
 
 
-def _of_critic(critic: Record, against: Sequence[Comparison], humans: Record | None) -> list[str]:
+def _of_critic(critic: Record, against: Sequence[Comparison]) -> list[str]:
     name, found = critic["critic"], []
     strongest = best(against)
     if strongest is not None and strongest.second != name:
         found.append(f"{name} {_beside_baseline(strongest)}")
-    if humans is not None and critic["votes_agreement_minus_humans_ci"] is not None:
+    if critic["votes_agreement_minus_humans_ci"] is not None:
         found.append(f"{name} {_beside_people(critic)}")
-    interval = critic["first_shown_rate_ci"]
-    if interval is not None and not interval[0] <= 0.5 <= interval[1]:
-        which = "first" if critic["first_shown_rate"] > 0.5 else "second"
-        found.append(
-            f"{name} leans to the response shown {which}: the first wins {_percent(critic['first_shown_rate'])} ({_range(interval)}; half is fair)."
-        )
-    chosen, gold = critic["longer_chosen_rate_ci"], critic["gold_longer_rate_ci"]
-    if chosen is not None and gold is not None and (chosen[0] > gold[1] or chosen[1] < gold[0]):
-        more = "more" if chosen[0] > gold[1] else "less"
-        found.append(
-            f"{name} takes the longer response {more} often than people: {_percent(critic['longer_chosen_rate'])} against {_percent(critic['gold_longer_rate'])}."
-        )
+    found += [f"{name}: {bias['text']}" for bias in critic["biases"]]
     judged = critic["n_gold"] - critic["n_gold_tie"]
     if 0 < judged < _FEW:
         found.append(f"{name} was judged on {judged} pairs: the intervals are wide. --plan says how many it takes.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 from aifeedback.errors import SettingsError
@@ -40,7 +41,9 @@ def difference_width(n: float, rate: float, together: float) -> float:
 def needed(width: float, of: Callable[[float], float]) -> int:
     """The smallest number of pairs whose interval is no wider than `width`. Raises SettingsError for no such width."""
     if not 0 < width < 1:
-        raise SettingsError(f"--plan {width:g} is no width between 0 and 1. Write for instance 0.1: five points up and down.")
+        raise SettingsError(
+            f"--plan {width:g} is no width between 0 and 1. Write for instance 0.1: five points up and down."
+        )
     low, high = 1, 1
     while of(high) > width:
         low, high = high, high * 2
@@ -74,10 +77,10 @@ def plan(width: float, expect: float = 0.8) -> list[Need]:
     return [
         Need(
             rate,
-            needed(width, lambda n, rate=rate: accuracy_width(n, rate)),
-            needed(width, lambda n, rate=rate: kappa_width(n, rate)),
-            needed(width, lambda n, rate=rate: difference_width(n, rate, 0.0)),
-            needed(width, lambda n, rate=rate: difference_width(n, rate, ALIKE)),
+            needed(width, partial(accuracy_width, rate=rate)),
+            needed(width, partial(kappa_width, rate=rate)),
+            needed(width, partial(difference_width, rate=rate, together=0.0)),
+            needed(width, partial(difference_width, rate=rate, together=ALIKE)),
         )
         for rate in sorted({*RATES, expect})
     ]

@@ -12,10 +12,10 @@ from aifeedback.evaluation.figures import Figures, Said
 from aifeedback.evaluation.humans import agreement_with_votes
 from aifeedback.evaluation.resampling import Statistic, bootstrap
 from aifeedback.evaluation.statistics import kappa, macro_f1
-from aifeedback.measures import wilson
+from aifeedback.measures import kappa as cohen
+from aifeedback.measures import kappa_interval, wilson
 from aifeedback.records import Order, Winner
 
-_SIDES: tuple[Winner, ...] = ("a", "b")
 _CLASSES: tuple[Winner, ...] = ("a", "b", "tie")
 _KINDS: tuple[Said, ...] = ("a", "b", "tie", "none")
 _MIRROR: Mapping[str, str] = {"a": "b", "b": "a"}
@@ -23,14 +23,12 @@ _MIRROR: Mapping[str, str] = {"a": "b", "b": "a"}
 
 def record(figures: Figures, *, seed: int = 0) -> dict[str, object]:
     """Contract section 8's keys, without the name."""
-    tally, decided = figures.tally, figures.table
-    rates = tally.rates()
+    tally = figures.tally
     by_order = figures.right_by_order
     both = figures.verdicts.n > 0
     mean = figures.verdicts.rate
-    labelled = sum(decided[gold, word] for gold in _SIDES for word in _SIDES)
-    hits = sum(decided[gold, gold] for gold in ("a", "b"))
-    chance_corrected, interval = _table(decided, _SIDES, _SIDES, kappa(2, 2), seed)
+    labelled, hits = sum(tally.confusion), tally.confusion[0] + tally.confusion[3]
+    chance_corrected = cohen(tally.confusion)
     return {
         **figures.counts(),
         "accuracy": figures.right.rate,
@@ -43,11 +41,11 @@ def record(figures: Figures, *, seed: int = 0) -> dict[str, object]:
         "accuracy_mean_ci": figures.verdicts.interval(),
         "accuracy_both": figures.right_in_both.rate if both else None,
         "accuracy_both_ci": figures.right_in_both.interval if both else None,
-        **{name: value for name, value in rates.items() if name != "agreement"},
-        "gold_longer_rate": figures.gold_longer.rate,
-        "gold_longer_rate_ci": figures.gold_longer.interval,
-        "kappa": chance_corrected,
-        "kappa_ci": interval,
+        **{name: value for name, value in tally.rates().items() if name != "agreement"},
+        "gold_longer_rate": tally.gold_longer.rate,
+        "gold_longer_rate_ci": tally.gold_longer.interval,
+        "kappa": None if chance_corrected is None else round(chance_corrected, 6),
+        "kappa_ci": kappa_interval(tally.confusion),
         "three_way": _three_way(figures, seed),
         "calibration": calibration(figures.probabilities, seed=seed) if figures.soft else None,
         **agreement_with_votes(figures.heard, seed=seed),

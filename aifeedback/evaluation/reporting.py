@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aifeedback.biases import find_biases
 from aifeedback.evaluation.baselines import NAMES
 from aifeedback.evaluation.collecting import Collection, Entry
 from aifeedback.evaluation.comparing import Comparison, compare, with_holm
@@ -16,6 +17,9 @@ from aifeedback.evaluation.record import record
 def report(collection: Collection, *, seed: int = 0) -> dict[str, Any]:
     """Contract section 8, and beyond it `comparisons`, `against_baselines` and `findings`."""
     critics = [_entry(entry, seed) for entry in collection.critics.values()]
+    biases = {entry.name: find_biases(entry.figures.tally) for entry in collection.critics.values()}
+    for critic in critics:
+        critic["biases"] = [bias.record() for bias in biases[critic["critic"]]]
     people = humans(collection.votes, seed=seed)
     between = with_holm([made for one, other in collection.beside_each_other() if (made := _compared(one, other))])
     against = [
@@ -30,7 +34,7 @@ def report(collection: Collection, *, seed: int = 0) -> dict[str, Any]:
         "humans": people,
         "comparisons": [each.record() for each in between],
         "against_baselines": [each.record() for each in against],
-        "findings": findings(critics, between, against, people),
+        "findings": findings(critics, between, against),
     }
 
 

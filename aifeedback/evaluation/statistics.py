@@ -35,7 +35,8 @@ def macro_f1(classes: int, kinds: int) -> Statistic:
         table = tables.reshape(-1, classes, kinds)
         both = table.sum(2) + table.sum(1)[:, :classes]
         hits = _diagonal(tables, classes, kinds)
-        return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0).mean(1)
+        each: Figure = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
+        return np.asarray(each.mean(1))
 
     return of
 
