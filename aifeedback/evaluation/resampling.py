@@ -104,6 +104,8 @@ def _adjusted(
 
 
 def _acceleration(counts: Counts, statistic: Statistic) -> float:
+    if counts.sum() < 2:
+        return 0.0
     filled = np.flatnonzero(counts)
     weights = counts[filled]
     left_out = np.concatenate(
