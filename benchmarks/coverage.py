@@ -130,7 +130,11 @@ def lines() -> Iterator[tuple[str, str, float, Experiment]]:
         yield "rates over pairs", f"rate {rate:g}", *rate_over_pairs(rate)
     for rate in (0.1, 0.5, 0.9):
         for together in (0.0, 0.5, 0.9):
-            yield "accuracy_mean, first_shown_rate", f"rate {rate:g}, orders alike {together:g}", *clustered(rate, together)
+            yield (
+                "accuracy_mean, first_shown_rate",
+                f"rate {rate:g}, orders alike {together:g}",
+                *clustered(rate, together),
+            )
     for rate, gold_a in ((0.6, 0.5), (0.8, 0.5), (0.9, 0.5), (0.8, 0.7), (0.9, 0.8)):
         yield "kappa", f"right {rate:g}, gold a {gold_a:g}", *two_way_kappa(rate, gold_a)
     for rate, ties in ((0.5, 0.1), (0.7, 0.1), (0.85, 0.1), (0.7, 0.3)):

@@ -26,7 +26,7 @@ class Groups:
             seen.add(value)
             if len(seen) > MOST_GROUPS:
                 raise InputError(
-                    f"--by {name}: this is its {len(seen)}th value, and figures of so small groups say nothing. Name a field with at most {MOST_GROUPS}.",
+                    f"--by {name} has more than {MOST_GROUPS} values, and figures of so small groups say nothing. Name a field with fewer.",
                     file=file,
                     line=line,
                 )
