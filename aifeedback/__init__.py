@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aifeedback.api import Options, label, label_async, label_file
+    from aifeedback.api import Options, evaluate, label, label_async, label_file
     from aifeedback.critics import Critic
     from aifeedback.errors import AifeedbackError
     from aifeedback.records import Invalid, Label, Message, Pair, Question, Reply, Status, Verdict
@@ -37,6 +37,7 @@ __all__ = [
     "Status",
     "TrainSettings",
     "Verdict",
+    "evaluate",
     "label",
     "label_async",
     "label_file",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "aifeedback.api": ("Options", "label", "label_async", "label_file"),
+    "aifeedback.api": ("Options", "evaluate", "label", "label_async", "label_file"),
     "aifeedback.critics": ("Critic",),
     "aifeedback.errors": ("AifeedbackError",),
     "aifeedback.records": ("Invalid", "Label", "Message", "Pair", "Question", "Reply", "Status", "Verdict"),

@@ -242,6 +242,40 @@ def label_file(inputs: str | Sequence[str], output: str, **options: Any) -> Mapp
     return result.summary
 
 
+def evaluate(
+    inputs: str | Sequence[str] = (),
+    *,
+    labels: str | Sequence[str] = (),
+    rests: Sequence[str] = (),
+    by: Sequence[str] = (),
+    **options: Any,  # noqa: ANN401 - the fields of Options
+) -> Mapping[str, Any]:
+    """What `aifeedback evaluate INPUT... --json -` writes: how far critics agree with people. Needs the extra `evaluate`.
+
+    `options`: the fields of `Options`; several critics are each judged by themselves and, where `panel` is among the
+    options, as one, too. With `labels`, finished files of labels (and where they lie elsewhere their `rests`), nobody is
+    asked. `by`: fields of `meta`, each of whose values is judged by itself, too.
+
+    Raises what `label_file` raises.
+    """
+    from aifeedback.evaluation.extra import require
+
+    require()
+    from aifeedback.evaluation.running import evaluate_critics, evaluate_labels
+    from aifeedback.evaluation.settings import EvaluateSettings
+
+    paths, files = ([each] if isinstance(each, str) else list(each) for each in (inputs, labels))
+    settings = EvaluateSettings(by=by, panel="panel" in options, labels=files, rests=rests)
+    if files:
+        chosen = Options(**({"critic": "builtin"} | options))
+        return evaluate_labels(paths, settings, find_template(chosen.template), seed=chosen.seed).report
+    job = Options(**options).job(paths)
+    evaluated = asyncio.run(evaluate_critics(job, settings, environment=os.environ))
+    if evaluated.stopped is not None:
+        raise evaluated.stopped
+    return evaluated.report
+
+
 class _Outcomes:
     """Outcomes on their way from the run to the caller, in input order."""
 

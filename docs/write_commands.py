@@ -12,6 +12,7 @@ TARGET = Path(__file__).with_name("commands.md")
 COMMANDS = (
     "",
     "label",
+    "evaluate",
     "doctor",
     "report",
     "export",

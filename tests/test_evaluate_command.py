@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+import aifeedback as af
 from aifeedback.reconcile import reconcile
 from aifeedback.records import PA, Order, Pair, Status, Verdict
 from aifeedback.rows import Shaper, labelled_row, rest_row
@@ -153,6 +154,7 @@ def test_the_builtin_critic_asked_is_the_builtin_baseline_and_the_same_as_its_la
     assert {name: critic[name] for name in baseline if name != "invalid"} == {
         name: value for name, value in baseline.items() if name != "invalid"
     }
+    assert af.evaluate("pairs.jsonl", critic="builtin", by=["topic"])["critics"] == found["critics"]
     # Labelled first and evaluated then: the same figures, and the summary's.
     done = aifeedback(
         "label", "pairs.jsonl", "--critic", "builtin", "-o", "l.jsonl", "--summary", "s.json", "--max-failed", "1"
@@ -161,6 +163,7 @@ def test_the_builtin_critic_asked_is_the_builtin_baseline_and_the_same_as_its_la
     finished = aifeedback("evaluate", "--labels", "l.jsonl", "--json", "-", "--by", "topic", "--max-failed", "1")
     assert finished.code == 0, finished.err
     assert json.loads(finished.out)["critics"] == found["critics"]
+    assert af.evaluate(labels="l.jsonl", by=["topic"])["critics"] == found["critics"]
     agreement = json.loads((tmp_path / "s.json").read_text())["agreement"]
     for name in ("accuracy", "accuracy_ci", "accuracy_decided", "kappa", "kappa_ci", "accuracy_by_order"):
         assert agreement[name] == critic[name]

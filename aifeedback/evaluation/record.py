@@ -12,8 +12,7 @@ from aifeedback.evaluation.figures import Figures, Said
 from aifeedback.evaluation.humans import agreement_with_votes
 from aifeedback.evaluation.resampling import Statistic, bootstrap
 from aifeedback.evaluation.statistics import kappa, macro_f1
-from aifeedback.measures import kappa as cohen
-from aifeedback.measures import kappa_interval, wilson
+from aifeedback.measures import wilson
 from aifeedback.records import Order, Winner
 
 _CLASSES: tuple[Winner, ...] = ("a", "b", "tie")
@@ -28,7 +27,9 @@ def record(figures: Figures, *, seed: int = 0) -> dict[str, object]:
     both = figures.verdicts.n > 0
     mean = figures.verdicts.rate
     labelled, hits = sum(tally.confusion), tally.confusion[0] + tally.confusion[3]
-    chance_corrected = cohen(tally.confusion)
+    rates = tally.rates()
+    agreement = rates.pop("agreement")
+    chance_corrected = agreement if isinstance(agreement, dict) else {"kappa": None, "kappa_ci": None}
     return {
         **figures.counts(),
         "accuracy": figures.right.rate,
@@ -41,11 +42,11 @@ def record(figures: Figures, *, seed: int = 0) -> dict[str, object]:
         "accuracy_mean_ci": figures.verdicts.interval(),
         "accuracy_both": figures.right_in_both.rate if both else None,
         "accuracy_both_ci": figures.right_in_both.interval if both else None,
-        **{name: value for name, value in tally.rates().items() if name != "agreement"},
+        **rates,
         "gold_longer_rate": tally.gold_longer.rate,
         "gold_longer_rate_ci": tally.gold_longer.interval,
-        "kappa": None if chance_corrected is None else round(chance_corrected, 6),
-        "kappa_ci": kappa_interval(tally.confusion),
+        "kappa": chance_corrected["kappa"],
+        "kappa_ci": chance_corrected["kappa_ci"],
         "three_way": _three_way(figures, seed),
         "calibration": calibration(figures.probabilities, seed=seed) if figures.soft else None,
         **agreement_with_votes(figures.heard, seed=seed),
