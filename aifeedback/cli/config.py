@@ -13,7 +13,7 @@ from aifeedback.errors import SettingsError
 
 FILE_NAME = "aifeedback.toml"
 _PREFIX = "AIFEEDBACK_"
-_PATHS = {"output", "rest", "summary", "examples", "store", "config", "json", "junit"}
+_PATHS = {"output", "rest", "summary", "examples", "store", "config", "json", "junit", "disagreements"}
 # AIFEEDBACK_CONFIG names aifeedback.toml, whatever else a command calls its --config.
 _NO_VARIABLE = {"config"}
 

@@ -168,11 +168,17 @@ def evaluate(
 def _settings(flags: dict[str, Any]) -> EvaluateSettings:
     from aifeedback.evaluation.settings import EvaluateSettings
 
+    labels = flags["labels"] or []
+
+    def meant(name: str) -> bool:
+        """Whether a flag was meant for this command: aifeedback.toml may hold it for label."""
+        return flags[name] is not None and name in flags["given"]
+
     return EvaluateSettings(
         by=flags["by"] or [],
-        panel=flags["panel"] is not None,
-        labels=flags["labels"] or [],
-        rests=flags["rest"] or [],
+        panel=flags["panel"] is not None if not labels else meant("panel"),
+        labels=labels,
+        rests=flags["rest"] or [] if labels or meant("rest") else [],
         json=flags["json"],
         disagreements=flags["disagreements"],
         junit=flags["junit"],

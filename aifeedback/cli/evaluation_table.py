@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,15 +16,15 @@ Report = Mapping[str, Any]
 _WIDTH = 140
 
 
-def show(report: Report, places: Mapping[str, str]) -> None:
-    """Print it on stderr."""
+def show(report: Report, places: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Print it on stderr; `say` prints a line there."""
     # Where nobody can widen a window, a table is not squeezed.
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH)
     console.print(_table(report))
     lines = [*_people(report["humans"]), *_groups(report), *_findings(report)]
     lines += [f"{name}: {path}" for name, path in places.items()]
     for line in lines:
-        console.print(Text(line), soft_wrap=True)  # a critic's name may look like markup
+        say(line)
 
 
 def _table(report: Report) -> Table:
@@ -33,7 +33,7 @@ def _table(report: Report) -> Table:
     for name in ("pairs", *COLUMNS.values()):
         table.add_column(name, justify="right", no_wrap=name != "accuracy")
     for entry in report["critics"]:
-        table.add_row(Text(entry["critic"], style="bold"), *_cells(entry))
+        table.add_row(Text(_plain(entry["critic"]), style="bold"), *_cells(entry))
     table.add_row("baselines", style="dim")
     for entry in report["baselines"]:
         table.add_row(Text(f"  {entry['critic']}"), *_cells(entry), style="dim")
@@ -55,13 +55,18 @@ def _cells(entry: Report) -> Iterator[str]:
         yield text
 
 
+def _plain(name: str) -> str:
+    """A name out of a file, which must not steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in name)
+
+
 def _people(humans: Report | None) -> Iterator[str]:
     if humans is None:
         return
     low, high = humans["pairwise_agreement_ci"]
     yield ""
     yield (
-        f"People among themselves ({humans['n']} pairs, {humans['mean_votes']:g} votes each): agreement {100 * humans['pairwise_agreement']:.1f}% "
+        f"People among themselves ({humans['n']} pairs, {humans['mean_votes']:.3g} votes each): agreement {100 * humans['pairwise_agreement']:.1f}% "
         f"({100 * low:.1f} to {100 * high:.1f}), Fleiss' kappa {figure(humans['fleiss_kappa'], 'kappa')}."
     )
 

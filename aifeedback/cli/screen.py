@@ -146,7 +146,7 @@ class Screen:
         elif not self.quiet:
             from aifeedback.cli.evaluation_table import show
 
-            show(report, places)
+            show(report, places, self.line)
 
 
 def _draw_bar(progress: Progress, tally: Tally, over: threading.Event) -> None:

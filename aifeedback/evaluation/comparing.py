@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from aifeedback.evaluation.figures import RIGHT, WRONG
 from aifeedback.measures import Interval, paired_difference
 
 
@@ -13,8 +14,8 @@ from aifeedback.measures import Interval, paired_difference
 class Comparison:
     """What `first` and `second` earned on the `n` pairs that both judged and whose gold names a side.
 
-    `first_better` counts pairs where the first alone was right (or earned more), `second_better` the others; `p` is the
-    exact McNemar test's, `p_holm` the same among as many comparisons as were made.
+    `first_better` counts pairs where the first alone was right, `second_better` those where the second was; `p` is the
+    exact McNemar test's of these, `p_holm` the same among as many comparisons as were made.
     """
 
     first: str
@@ -55,8 +56,7 @@ def compare(first: str, second: str, earned: Counter[tuple[int, int]]) -> Compar
     n = sum(earned.values())
     if not n:
         return None
-    better = sum(count for (one, other), count in earned.items() if one > other)
-    worse = sum(count for (one, other), count in earned.items() if one < other)
+    better, worse = earned[RIGHT, WRONG], earned[WRONG, RIGHT]
     p, interval = _exact(better, worse), paired_interval(earned)
     assert interval is not None, "there are pairs"
     one, other = (sum(pair[place] * count for pair, count in earned.items()) / (2 * n) for place in range(2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aifeedback.errors import InputError
-from aifeedback.jsontext import dumps
+from aifeedback.jsontext import dumps, scrub
 
 MOST_GROUPS = 50
 MISSING = "(missing)"
@@ -46,4 +46,4 @@ def _value(meta: Mapping[str, object], name: str) -> str:
             value = value.get(part) if isinstance(value, Mapping) else None
     if value is None:
         return MISSING
-    return value if isinstance(value, str) else dumps(value, exact=True).decode("utf-8", "replace")
+    return scrub(value) if isinstance(value, str) else dumps(value, exact=True).decode("utf-8", "replace")

@@ -163,7 +163,7 @@ class _Ending:
                     self._begun,
                     time.monotonic() - self._started,
                     {"critic": entry.name, "n": entry.figures.n},
-                    [text for text in made["findings"] if text.startswith(entry.name)],
+                    [text for text in made["findings"] if text.startswith((f"{entry.name} ", f"{entry.name}: "))],
                 )
             )
         return suites, gates

@@ -26,6 +26,10 @@ class EvaluateSettings:
     junit: str = ""
 
     def __post_init__(self) -> None:
+        if self.panel and self.labels:
+            raise SettingsError(
+                "--panel is for critics that are asked, and with --labels nobody is. Label with --panel, and evaluate those labels."
+            )
         if len(self.rests) > len(self.labels):
             raise SettingsError(
                 f"--rest is given {len(self.rests)} times and --labels {len(self.labels)} times. A rest belongs to the labels at its place."
