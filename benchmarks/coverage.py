@@ -77,21 +77,22 @@ def two_way_kappa(rate: float, gold_a: float) -> tuple[float, Experiment]:
     return float(kappa(2, 2)(cells[None, [0, 2, 1, 3]])[0]), experiment
 
 
-def brier(strength: float, *, hard: bool, bca: bool = True) -> tuple[float, Experiment]:
+def brier(strength: float, *, hard: bool) -> tuple[float, Experiment]:
     """Probabilities of the gold side, spread as a beta, or 0, 0.5 and 1."""
-    generator = np.random.default_rng(1)
-
-    def draw(generator: np.random.Generator, n: int) -> Array:
-        if hard:
-            return np.asarray(generator.choice([0.0, 0.5, 1.0], p=[1 - strength, 0.1, strength - 0.1], size=n))
-        return np.asarray(np.round(generator.beta(4 * strength, 4 * (1 - strength), size=n), 3))
+    right, wrong = 4 * strength, 4 * (1 - strength)
 
     def experiment(generator: np.random.Generator, n: int) -> Interval | None:
-        values, counts = np.unique((1 - draw(generator, n)) ** 2, return_counts=True)
+        if hard:
+            said = generator.choice([0.0, 0.5, 1.0], p=[1 - strength, 0.1, strength - 0.1], size=n)
+        else:
+            said = np.round(generator.beta(right, wrong, size=n), 3)
+        values, counts = np.unique((1 - said) ** 2, return_counts=True)
         seed = int(generator.integers(2**31))
-        return bootstrap_mean(list(map(float, values)), list(map(int, counts)), seed=seed, bca=bca)
+        return bootstrap_mean(list(map(float, values)), list(map(int, counts)), seed=seed)
 
-    return float(((1 - draw(generator, 4_000_000)) ** 2).mean()), experiment
+    if hard:
+        return 1 - strength + 0.1 * 0.25, experiment
+    return (1 - strength) ** 2 + right * wrong / (16 * 5), experiment
 
 
 def clustered(rate: float, together: float) -> tuple[float, Experiment]:

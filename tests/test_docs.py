@@ -268,3 +268,19 @@ def test_the_ready_job_labels_with_flags_that_exist(aifeedback: Command, tmp_pat
     ended = aifeedback(*command[1].split(), "--dry-run")
     assert ended.code == 0, ended.err
     assert "requests    8 " in ended.out
+
+
+def test_every_key_of_an_evaluation_is_explained(aifeedback: Command, tmp_path: Path) -> None:
+    rows = [
+        row | {"gold": gold, "votes": [gold] * 2}
+        for row, gold in zip(some_pairs(4), ("a", "b", "tie", "a"), strict=True)
+    ]
+    write_lines(tmp_path / "pairs.jsonl", rows)
+    ended = aifeedback("evaluate", "pairs.jsonl", "--critic", "builtin", "--json", "-", "--min-accuracy", "0")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    page = section(text("docs/evaluate.md"), "## The figures")
+    explained = set(re.findall(r"`(\w+)`", page))
+    (critic,) = found["critics"]
+    said = {*found, *found["humans"], *critic, *critic["three_way"], *found["against_baselines"][0], *found["pairs"]}
+    assert {name for name in said if not name.endswith("_ci")} - {"critics", "baselines"} <= explained

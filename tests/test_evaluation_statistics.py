@@ -210,14 +210,14 @@ def test_a_mean_of_many_values_is_drawn_one_by_one_with_the_same_result():
 
 @pytest.mark.parametrize("figure", ["kappa", "three_way.macro_f1", "fleiss_kappa", "calibration.brier", "difference"])
 def test_an_interval_holds_the_truth_about_as_often_as_it_says(figure: str):
-    """150 experiments of what benchmarks/coverage.py does 2 000 times: what is badly wrong shows in as many, too."""
+    """80 experiments of what benchmarks/coverage.py does 2 000 times: what is badly wrong shows in as many, too."""
     script = spec_from_file_location("coverage_script", ROOT / "benchmarks" / "coverage.py")
     assert script is not None
     assert script.loader is not None
     simulated = module_from_spec(script)
     script.loader.exec_module(simulated)
     truth, experiment = next((truth, run) for name, _, truth, run in simulated.lines() if name.startswith(figure))
-    assert 0.89 <= simulated.covered(truth, experiment, n=200, experiments=150, seed=3) <= 0.995
+    assert 0.87 <= simulated.covered(truth, experiment, n=200, experiments=80, seed=3) < 1
 
 
 def test_where_a_figure_does_not_exist_it_has_no_interval():
