@@ -125,8 +125,8 @@ def difference(one: float, other: float, together: float) -> tuple[float, Experi
     return one - other, experiment
 
 
-def lines() -> Iterator[tuple[str, str, float, Experiment]]:
-    """What is simulated: the figure, how, the truth and the experiment."""
+def lines(*, bca: bool = True) -> Iterator[tuple[str, str, float, Experiment]]:
+    """What is simulated: the figure, how, the truth and the experiment. `bca`: else by percentiles, where there is a choice."""
     for rate in (0.1, 0.5, 0.8, 0.9):
         yield "rates over pairs", f"rate {rate:g}", *rate_over_pairs(rate)
     for rate in (0.1, 0.5, 0.9):
@@ -140,15 +140,19 @@ def lines() -> Iterator[tuple[str, str, float, Experiment]]:
         yield "kappa", f"right {rate:g}, gold a {gold_a:g}", *two_way_kappa(rate, gold_a)
     for rate, ties in ((0.5, 0.1), (0.7, 0.1), (0.85, 0.1), (0.7, 0.3)):
         cells = three_way(rate, ties)
-        yield "three_way.kappa", f"right {rate:g}, ties {ties:g}", *by_counts(cells, kappa(3, 4))
-        yield "three_way.macro_f1", f"right {rate:g}, ties {ties:g}", *by_counts(cells, macro_f1(3, 4))
+        yield "three_way.kappa", f"right {rate:g}, ties {ties:g}", *by_counts(cells, kappa(3, 4), bca=bca)
+        yield "three_way.macro_f1", f"right {rate:g}, ties {ties:g}", *by_counts(cells, macro_f1(3, 4), bca=bca)
     for strength in (0.6, 0.8, 0.9):
         yield "calibration.brier", f"soft, mean {strength:g}", *brier(strength, hard=False)
         yield "calibration.brier", f"hard, right {strength:g}", *brier(strength, hard=True)
     for rate, ties in ((0.7, 0.1), (0.9, 0.1), (0.95, 0.1), (0.9, 0.3)):
         rows, cells = voters(rate, ties)
-        yield "fleiss_kappa", f"voters right {rate:g}, ties {ties:g}", *by_counts(cells, fleiss_kappa(rows))
-        yield "pairwise_agreement", f"voters right {rate:g}, ties {ties:g}", *by_counts(cells, pairwise_agreement(rows))
+        yield "fleiss_kappa", f"voters right {rate:g}, ties {ties:g}", *by_counts(cells, fleiss_kappa(rows), bca=bca)
+        yield (
+            "pairwise_agreement",
+            f"voters right {rate:g}, ties {ties:g}",
+            *by_counts(cells, pairwise_agreement(rows), bca=bca),
+        )
     for one, other, together in ((0.8, 0.8, 0.0), (0.8, 0.7, 0.0), (0.8, 0.7, 0.8), (0.9, 0.9, 0.5), (0.9, 0.6, 0.9)):
         yield (
             "difference of two critics",
@@ -173,11 +177,12 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=2000)
     parser.add_argument("--only", default="", help="figures whose name begins so")
     parser.add_argument("--pairs", type=int, nargs="*", default=[200, 1000])
+    parser.add_argument("--percentiles", action="store_true", help="bootstrap intervals by percentiles instead of BCa")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     print(f"| figure | simulated | truth |{''.join(f' n = {n} |' for n in chosen.pairs)}")
     print(f"|---|---|---:|{'---:|' * len(chosen.pairs)}")
-    for name, how, truth, experiment in lines():
+    for name, how, truth, experiment in lines(bca=not chosen.percentiles):
         if name.startswith(chosen.only):
             found = (
                 covered(truth, experiment, n=n, experiments=chosen.experiments, seed=chosen.seed) for n in chosen.pairs

@@ -82,7 +82,7 @@ def flags_of(command: object) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def known_flags() -> set[str]:
-    benchmarks = [str(ROOT / "benchmarks" / name) for name in ("label_speed.py", "pace.py")]
+    benchmarks = [str(ROOT / "benchmarks" / name) for name in ("label_speed.py", "pace.py", "coverage.py")]
     others = "".join(
         subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, check=True).stdout
         for command in (["-m", "aifeedback.testing"], *([each] for each in benchmarks))

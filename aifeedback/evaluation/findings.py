@@ -42,10 +42,10 @@ def _of_critic(critic: Record, against: Sequence[Comparison]) -> list[str]:
 
 
 def _beside_baseline(against: Comparison) -> str:
-    rates = f"{_percent(against.accuracy_first)} against {_percent(against.accuracy_second)}, p = {against.p:.2g}"
-    if against.p < _SURE and against.difference > 0:
+    rates = f"{_percent(against.accuracy_first)} against {_percent(against.accuracy_second)}, {_chance(against.p_holm)}"
+    if against.p_holm < _SURE and against.difference > 0:
         return f"is better than the baseline `{against.second}`: {rates}."
-    if against.p < _SURE and against.difference < 0:
+    if against.p_holm < _SURE and against.difference < 0:
         return f"is worse than the baseline `{against.second}`: {rates}."
     return f"is not shown to be better than the baseline `{against.second}`: {rates}."
 
@@ -67,18 +67,18 @@ def _beside_people(critic: Record) -> str:
 def _between(pair: Comparison) -> str:
     better, worse = (pair.first, pair.second) if pair.difference >= 0 else (pair.second, pair.first)
     low, high = pair.interval if pair.difference >= 0 else (-pair.interval[1], -pair.interval[0])
-    points = f"{100 * abs(pair.difference):.1f} points ({_points(low, high)}), p = {pair.p_holm:.2g}"
+    points = f"{100 * abs(pair.difference):.1f} points ({_points(low, high)}), {_chance(pair.p_holm)}"
     if pair.p_holm < _SURE:
         return f"{better} agrees more with gold than {worse}: {points}."
     return f"{better} and {worse} can't be told apart on {pair.n} pairs: {points}."
 
 
+def _chance(p: float) -> str:
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
 def _percent(rate: float) -> str:
     return f"{100 * rate:.1f}%"
-
-
-def _range(interval: tuple[float, float]) -> str:
-    return f"95% interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
 def _points(low: float, high: float) -> str:

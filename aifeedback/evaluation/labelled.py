@@ -42,13 +42,13 @@ def read_labels(
     numbers: dict[tuple[str, int], int] = {}
     for place, path in enumerate(settings.labels):
         rest = settings.rests[place] if place < len(settings.rests) else rest_of(path)
+        file = _File(path, rest, people, limit)
+        entry = _entry_name(file.critic, path, collection)
+        collection.add_critic(entry, file.critic)
         if not rest:
             note(
                 f"{path} has no rest beside it: ties, conflicts and failures are unknown, and accuracy speaks of labelled pairs only. --rest FILE names one that lies elsewhere."
             )
-        file = _File(path, rest, people, limit)
-        entry = _entry_name(file.critic, path, collection)
-        collection.add_critic(entry, file.critic)
         for key, label in file.labels(counts):
             if isinstance(label, Invalid):
                 collection.critics[entry].figures.tally.add(label)
@@ -187,12 +187,7 @@ class _File:
 
 def _entry_name(critic: str, path: str, collection: Collection) -> str:
     """The critic's name, or where another file has the same one, with its file."""
-    if critic not in collection.critics:
-        return critic
-    name = f"{critic} ({path})"
-    if name in collection.critics:
-        raise InputError("the same labels are named twice. Name each file once.", file=path)
-    return name
+    return f"{critic} ({path})" if critic in collection.critics else critic
 
 
 def _responses(pair: Pair) -> bytes:

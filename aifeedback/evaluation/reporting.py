@@ -22,12 +22,14 @@ def report(collection: Collection, *, seed: int = 0) -> dict[str, Any]:
         critic["biases"] = [bias.record() for bias in biases[critic["critic"]]]
     people = humans(collection.votes, seed=seed)
     between = with_holm([made for one, other in collection.beside_each_other() if (made := _compared(one, other))])
-    against = [
-        made
-        for entry in collection.critics.values()
-        for name in NAMES
-        if (made := _compared(entry, collection.baselines[name])) and name != entry.name
-    ]
+    against = with_holm(
+        [
+            made
+            for entry in collection.critics.values()
+            for name in NAMES
+            if (made := _compared(entry, collection.baselines[name])) and name != entry.name
+        ]
+    )
     return {
         "critics": critics,
         "baselines": [_entry(entry, seed) for entry in collection.baselines.values()],

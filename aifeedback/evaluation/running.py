@@ -31,6 +31,7 @@ from aifeedback.summary import Tally
 from aifeedback.templates import Template
 
 _COMMAND = "aifeedback evaluate"
+_FIGURES = ("json", "disagreements")
 Note = Callable[[str], None]
 
 
@@ -137,7 +138,7 @@ class _Ending:
         made["gates"] = gates
         made["manifest"] = {"version": __version__, **asked, "inputs": dict(gathered.inputs)}
         checked = [check for suite in suites for check in suite.checks]
-        held = bool(self._gates) and isinstance(self._outputs.get("json"), PipeOutput)
+        held = bool(self._gates) and any(self._flows(name) for name in _FIGURES)
         through = gathered.stopped is None and all(check.code != 3 or check.passed for check in checked)
         self._write(made, suites, withhold=held and not through)
         return Evaluated(made, checked, gathered.stopped, held and not through)
@@ -169,17 +170,22 @@ class _Ending:
         return suites, gates
 
     def _write(self, made: Mapping[str, Any], suites: Sequence[Suite], *, withhold: bool) -> None:
-        if "json" in self._outputs and not withhold:
+        held = {name for name in _FIGURES if withhold and self._flows(name)}
+        if "json" in self._outputs.keys() - held:
             self._outputs["json"].write([orjson.dumps(made, option=orjson.OPT_INDENT_2)])
         if "junit" in self._outputs:
             self._outputs["junit"].write([junit(suites)])
-        if self.disagreements is not None:
+        if self.disagreements is not None and "disagreements" not in held:
             self._outputs["disagreements"].write(list(self.disagreements.lines()))
         for output in self._outputs.values():
             output.settle()
         for output in self._outputs.values():
             output.finish()
         self._outputs.clear()
+
+    def _flows(self, name: str) -> bool:
+        """Whether an output is a pipe: who reads it can't see the exit code."""
+        return isinstance(self._outputs.get(name), PipeOutput)
 
     def close(self) -> None:
         """Remove what is unfinished."""

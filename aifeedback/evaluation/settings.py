@@ -30,6 +30,8 @@ class EvaluateSettings:
             raise SettingsError(
                 "--panel is for critics that are asked, and with --labels nobody is. Label with --panel, and evaluate those labels."
             )
+        if len(set(self.labels)) < len(self.labels):
+            raise SettingsError("--labels names the same file twice. Name each once.")
         if len(self.rests) > len(self.labels):
             raise SettingsError(
                 f"--rest is given {len(self.rests)} times and --labels {len(self.labels)} times. A rest belongs to the labels at its place."
