@@ -96,11 +96,18 @@ def test_recorded_verdicts_as_labels_give_pandalms_own_figures(aifeedback: Comma
 def test_recorded_judges_side_by_side_give_llmbars_figures_in_each_order(
     aifeedback: Command, critic_server: StartServer, data: Path, tmp_path: Path
 ) -> None:
-    pairs, judges = data / "llmbar_natural.jsonl", {"gpt4": "GPT-4", "chatgpt": "ChatGPT", "llama2": "LLaMA2"}
+    pairs = data / "llmbar_natural.jsonl"
+    judges = {
+        "gpt4": "GPT-4 / Vanilla",
+        "chatgpt": "ChatGPT / Vanilla",
+        "llama2": "LLaMA2 / Vanilla",
+        "gpt4-cot": "GPT-4 / CoT",
+        "llama2-cot": "LLaMA2 / CoT",
+    }
     config = ""
-    for judge in judges:
-        recorded = data / f"recorded_llmbar_natural_{judge}.jsonl"
-        server = critic_server(replay=recorded, pairs=pairs, strategy="Vanilla")
+    for judge, name in judges.items():
+        recorded = data / f"recorded_llmbar_natural_{judge.removesuffix('-cot')}.jsonl"
+        server = critic_server(replay=recorded, pairs=pairs, strategy=name.rpartition(" ")[2])
         config += f'[critics.{judge}]\ncritic = "vllm/{judge}"\nbase_url = "{server.url}"\n'
     (tmp_path / "aifeedback.toml").write_text(config)
     ended = aifeedback(
@@ -115,16 +122,16 @@ def test_recorded_judges_side_by_side_give_llmbars_figures_in_each_order(
     found = json.loads((tmp_path / "figures.json").read_text())
     expected = json.loads((data / "expected.json").read_text())["expected"]
     for entry, judge in zip(found["critics"], judges.values(), strict=False):
-        theirs = expected[f"llmbar_natural / {judge} / Vanilla"]
+        theirs = expected[f"llmbar_natural / {judge}"]
         by_order = entry["accuracy_by_order"]
         assert [100 * by_order["ab"], 100 * by_order["ba"]] == pytest.approx([theirs["acc_ab"], theirs["acc_ba"]])
         assert 100 * entry["accuracy_mean"] == pytest.approx((theirs["acc_ab"] + theirs["acc_ba"]) / 2)
         assert 100 * entry["accuracy_both"] == pytest.approx(theirs["acc_both"])
         assert 100 * entry["consistency"] == pytest.approx(theirs["positional_agreement"])
         assert entry["n"] == 100
-    assert [entry["critic"] for entry in found["critics"]][3] == "vllm/gpt4+vllm/chatgpt+vllm/llama2"
-    assert len(found["comparisons"]) == 6
-    assert found["requests"]["sent"] == 600
+    assert found["critics"][5]["critic"] == "+".join(f"vllm/{judge}" for judge in judges)
+    assert len(found["comparisons"]) == 15
+    assert found["requests"]["sent"] == 1000
     suites = ET.parse(tmp_path / "junit.xml").getroot().findall("testsuite")
     failed = {suite.get("name"): suite.get("failures") for suite in suites}
     assert failed["aifeedback evaluate vllm/chatgpt"] == "1"
@@ -172,6 +179,30 @@ def test_the_builtin_critic_asked_is_the_builtin_baseline_and_the_same_as_its_la
     agreement = json.loads((tmp_path / "s.json").read_text())["agreement"]
     for name in ("accuracy", "accuracy_ci", "accuracy_decided", "kappa", "kappa_ci", "accuracy_by_order"):
         assert agreement[name] == critic[name]
+
+
+def test_finished_labels_of_a_panel_and_of_a_strong_critic_in_doubt_are_read_as_they_were_made(
+    aifeedback: Command, critic_server: StartServer, tmp_path: Path
+) -> None:
+    write_lines(tmp_path / "pairs.jsonl", some_pairs(30, gold="a"))
+    both = ["--critic", "builtin", "--critic", "vllm/m", "--base-url", critic_server().url, "--no-store"]
+    asked = aifeedback("evaluate", "pairs.jsonl", *both, "--panel", "mean", "--json", "-")
+    assert asked.code == 0, asked.err
+    panel = json.loads(asked.out)["critics"][2]
+    assert panel["critic"] == "builtin+vllm/m"
+    assert panel["tie"] + panel["conflict"] > 0
+    assert aifeedback("label", "pairs.jsonl", *both, "-o", "panel.jsonl").code == 0
+    assert as_json(af.evaluate(labels="panel.jsonl")["critics"]) == [panel]
+    # Labels of other pairs that happen to have the same ids are not held against these.
+    write_lines(tmp_path / "pairs2.jsonl", [row | {"response_a": "Nothing."} for row in some_pairs(30, gold="a")])
+    assert aifeedback("label", "pairs2.jsonl", "--critic", "builtin", "-o", "others.jsonl").code == 0
+    assert af.evaluate(labels=["panel.jsonl", "others.jsonl"])["comparisons"] == []
+    doubt = ["--critic", "vllm/m", "--on-conflict", "escalate", "--escalate-to", "builtin", "--min-preference", "1"]
+    first = critic_server(answer="first").url
+    assert aifeedback("label", "pairs.jsonl", *doubt, "--base-url", first, "--no-store", "-o", "doubt.jsonl").code == 0
+    (escalated,) = af.evaluate(labels="doubt.jsonl")["critics"]
+    assert escalated["critic"] == "vllm/m, in doubt builtin"
+    assert escalated["n_decided"] == 30
 
 
 def test_a_budget_that_is_spent_leaves_the_rest_unasked_and_says_so(

@@ -21,7 +21,7 @@ def show(report: Report, places: Mapping[str, str], say: Callable[[str], None]) 
     # Where nobody can widen a window, a table is not squeezed.
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH)
     console.print(_table(report))
-    lines = [*_people(report["humans"]), *_groups(report), *_findings(report)]
+    lines = [*_people(report["humans"]), *_groups(report), *_findings(report), *_spent(report)]
     lines += [f"{name}: {path}" for name, path in places.items()]
     for line in lines:
         say(line)
@@ -82,6 +82,17 @@ def _groups(report: Report) -> Iterator[str]:
                 yield (
                     f"  {value}: accuracy {figure(found['accuracy'], 'accuracy')}{wide}, kappa {figure(found['kappa'], 'kappa')}, n = {found['n']}"
                 )
+
+
+def _spent(report: Report) -> Iterator[str]:
+    if "requests" not in report:
+        return
+    from aifeedback.prices import in_dollars
+
+    requests, cost = report["requests"], report["cost_usd"]
+    price = "" if cost is None else f", cost {in_dollars(cost)}"
+    yield ""
+    yield f"{requests['sent']} requests sent ({requests['retried']} retried), {requests['from_store']} from the store{price}"
 
 
 def _findings(report: Report) -> Iterator[str]:

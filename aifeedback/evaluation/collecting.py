@@ -69,6 +69,11 @@ class Collection:
         """Begin an entry."""
         self.critics[name] = Entry(name, critic)
 
+    def rename(self, name: str, new: str) -> None:
+        """Give an entry another name; it is the last one."""
+        self.critics[new] = self.critics.pop(name)
+        self.critics[new].name = new
+
     def add_pair(self, number: int, pair: Pair) -> None:
         """Take in a pair itself, once: people's votes, and what the baselines make of it."""
         self.pairs += 1

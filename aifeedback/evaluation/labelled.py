@@ -37,9 +37,10 @@ def read_labels(
     """Take the labels of each file as one critic's. Raises InputError for a line that can't be read, or has no partner in `inputs`."""
     groups = Groups(settings.by)
     collection = Collection(groups, template.format, seed=seed)
-    people = _People(inputs, input_settings, limit) if inputs else None
+    meta = bool(settings.by or settings.disagreements)
+    people = _People(inputs, input_settings, limit, meta=meta) if inputs else None
     counts = Counter[str]()
-    numbers: dict[tuple[str, int], int] = {}
+    numbers: dict[tuple[str, int, bytes], int] = {}
     for place, path in enumerate(settings.labels):
         rest = settings.rests[place] if place < len(settings.rests) else rest_of(path)
         file = _File(path, rest, people, limit)
@@ -49,19 +50,9 @@ def read_labels(
             note(
                 f"{path} has no rest beside it: ties, conflicts and failures are unknown, and accuracy speaks of labelled pairs only. --rest FILE names one that lies elsewhere."
             )
-        for key, label in file.labels(counts):
-            if isinstance(label, Invalid):
-                collection.critics[entry].figures.tally.add(label)
-                continue
-            new = key not in numbers
-            number = numbers.setdefault(key, len(numbers))
-            if new:
-                collection.add_pair(number, label.pair)
-                if disagreements is not None:
-                    disagreements.add_pair(number, label.pair)
-            collection.add(entry, number, label)
-            if disagreements is not None:
-                disagreements.add(entry, number, label)
+        _take(file, entry, collection, disagreements, numbers, counts)
+        if file.strong:
+            collection.rename(entry, f"{entry}, in doubt {'+'.join(file.strong)}")
         if people is not None and (absent := people.unlabelled()):
             note(f"{absent} pairs of the input are not in {path}; its figures leave them out.")
     if not collection.pairs:
@@ -77,20 +68,44 @@ def read_labels(
     )
 
 
+def _take(
+    file: _File,
+    entry: str,
+    collection: Collection,
+    disagreements: Disagreements | None,
+    numbers: dict[tuple[str, int, bytes], int],
+    counts: Counter[str],
+) -> None:
+    """All labels of a file become one entry's; `numbers` are those of the pairs that were seen so far."""
+    for key, label in file.labels(counts):
+        if isinstance(label, Invalid):
+            collection.critics[entry].figures.tally.add(label)
+            continue
+        new = key not in numbers
+        number = numbers.setdefault(key, len(numbers))
+        if new:
+            collection.add_pair(number, label.pair)
+            if disagreements is not None:
+                disagreements.add_pair(number, label.pair)
+        collection.add(entry, number, label)
+        if disagreements is not None:
+            disagreements.add(entry, number, label)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the input says of a pair, and what its responses are known by."""
+    """What the input says of a pair, and what its responses are known by; `meta` only where somebody asks for it."""
 
     gold: Literal["", "a", "b", "tie"]
     votes: tuple[Winner, ...]
     responses: bytes
-    meta: Mapping[str, object]
+    meta: Mapping[str, object] | None
 
 
 class _People:
     """Gold and votes of the input, by id."""
 
-    def __init__(self, inputs: Sequence[str], settings: InputSettings, limit: int) -> None:
+    def __init__(self, inputs: Sequence[str], settings: InputSettings, limit: int, *, meta: bool) -> None:
         reader = Reader(inputs, settings)
         reader.check()
         self._known: dict[str, _Known | None] = {}
@@ -102,7 +117,7 @@ class _People:
                 if isinstance(item, Invalid) or (limit and count >= limit):
                     continue
                 count += 1
-                known = _Known(item.gold, item.votes, _responses(item), item.meta)
+                known = _Known(item.gold, item.votes, _responses(item), item.meta if meta else None)
                 before = self._known.get(item.id, known)
                 # None: the id stands for several pairs, and a label could be any one's.
                 same = before is not None and (before.gold, before.votes, before.responses) == (
@@ -131,7 +146,7 @@ class _People:
                 f"{place}: the responses of {pair.id!r} are not those in {self._names}. Name the input that was labelled, with the same --seed."
             )
         self._seen.add(pair.id)
-        return replace(pair, gold=known.gold, votes=known.votes, meta=known.meta)
+        return replace(pair, gold=known.gold, votes=known.votes, meta=pair.meta if known.meta is None else known.meta)
 
     def unlabelled(self) -> int:
         """Judged pairs of the input that the file of labels doesn't have."""
@@ -143,23 +158,27 @@ class _People:
 
 
 class _File:
-    """One file of labels and its rest."""
+    """One file of labels and its rest. `strong`: who was asked in doubt, known when all labels were read."""
 
     def __init__(self, path: str, rest: str, people: _People | None, limit: int) -> None:
         self._path, self._rest, self._people, self._limit = path, rest, people, limit
         self._labels = labels_in(path, rest)
         self._head: list[Label | Invalid] = []
+        self.strong: dict[str, None] = {}
         self.critic = self._named()
 
     def _named(self) -> str:
-        """The critics that the first label with verdicts names, joined by `+`."""
+        """The critics that were asked first, as the first label with verdicts names them, joined by `+`."""
         for label in self._labels:
             self._head.append(label)
-            if isinstance(label, Label) and label.verdicts and not label.decided_by:
-                return "+".join(dict.fromkeys(verdict.critic for verdict in label.verdicts)) or self._path
+            if isinstance(label, Label) and label.verdicts:
+                names = dict.fromkeys(
+                    verdict.critic for verdict in label.verdicts if verdict.critic != label.decided_by
+                )
+                return "+".join(names) or self._path
         return self._path
 
-    def labels(self, counts: Counter[str]) -> Iterator[tuple[tuple[str, int], Label | Invalid]]:
+    def labels(self, counts: Counter[str]) -> Iterator[tuple[tuple[str, int, bytes], Label | Invalid]]:
         """Each bad line, and each label of a pair that people have judged, under what it is known by in other files, too."""
         occurrences: Counter[str] = Counter()
         if self._people is not None:
@@ -170,13 +189,15 @@ class _File:
             counts["read"] += 1
             if isinstance(label, Invalid):
                 counts["invalid"] += 1
-                yield ("", 0), label
+                yield ("", 0, b""), label
                 continue
+            if label.decided_by:
+                self.strong[label.decided_by] = None
             pair = label.pair if self._people is None else self._people.judged(label.pair, self._path)
             if not is_judged(pair):
                 counts["without"] += 1
                 continue
-            key = (pair.id, occurrences[pair.id])
+            key = (pair.id, occurrences[pair.id], _responses(pair))
             occurrences[pair.id] += 1
             yield key, replace(label, pair=pair)
 
