@@ -137,7 +137,7 @@ def test_recorded_judges_side_by_side_give_llmbars_figures_in_each_order(
     assert failed["aifeedback evaluate vllm/chatgpt"] == "1"
     assert failed["aifeedback evaluate vllm/gpt4"] == "0"
     assert "❌ aifeedback evaluate" in (tmp_path / "page.md").read_text()
-    assert "`vllm/gpt4`" in (tmp_path / "page.md").read_text()
+    assert "| ❌ `vllm/chatgpt` min-consistency | 0.71 | 0.8 |" in (tmp_path / "page.md").read_text()
     # The same critics again: nothing is asked, and a pipe behind a missed gate receives nothing.
     again = aifeedback(
         "evaluate", pairs, "--critic", "chatgpt", "--template", "statement", "--min-consistency", "80%", "--json", "-"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aifeedback.cli.evaluation_table import show
 from aifeedback.errors import InputError, SettingsError
 from aifeedback.evaluation.baselines import NAMES, baseline_labels
 from aifeedback.evaluation.collecting import Collection
@@ -302,10 +303,28 @@ def test_a_critic_is_held_against_people_as_far_as_these_agree(right: int, told:
 
 def test_the_page_of_a_job_holds_every_critic_and_people():
     labels = [label(pair(n, votes=("a", "a", "b")), 1.0, 1.0) for n in range(5)]
-    text = page(figures(labels), [])
+    text = page({**figures(labels), "gates": []}, [])
     assert "| `x` | 5 | 56.6% to 100.0% | 100.0% |" in text
     assert "| baseline longer | 5 |" in text
     assert "People among themselves: pairwise agreement 33.3% over 5 pairs" in text
+
+
+@pytest.mark.parametrize(("width", "shown"), [(80, "±"), (140, "(56.6 to 100.0)")])
+def test_the_table_keeps_every_figure_on_a_narrow_terminal(
+    width: int, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("aifeedback.cli.evaluation_table._WIDTH", width)
+    labels = [label(pair(n, votes=("a", "a", "b")), 1.0, 1.0) for n in range(5)]
+    figures_of_all = figures(labels, **{"vllm/\x1b[31ma-model-with-a-long-name": labels})
+    said: list[str] = []
+    show(figures_of_all, {"figures": "f.json"}, said.append)
+    table = capsys.readouterr().err
+    assert max(map(len, table.splitlines())) <= width
+    assert shown in table
+    assert "…" not in table
+    assert "\x1b" not in table
+    assert table.count("100.0%") >= 2 * 5
+    assert said[-1] == "figures: f.json"
 
 
 def test_settings_that_can_not_be_are_refused(monkeypatch: pytest.MonkeyPatch):

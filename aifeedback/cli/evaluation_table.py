@@ -14,29 +14,31 @@ from aifeedback.evaluation.page import COLUMNS, figure
 
 Report = Mapping[str, Any]
 _WIDTH = 140
+_WIDE = 126
+"""Columns from which on both intervals fit; below, accuracy has half of its interval's width and kappa none."""
 
 
 def show(report: Report, places: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Print it on stderr; `say` prints a line there."""
     # Where nobody can widen a window, a table is not squeezed.
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH)
-    console.print(_table(report))
+    console.print(_table(report, narrow=console.width < _WIDE))
     lines = [*_people(report["humans"]), *_groups(report), *_findings(report), *_spent(report)]
     lines += [f"{name}: {path}" for name, path in places.items()]
     for line in lines:
         say(line)
 
 
-def _table(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _table(report: Report, *, narrow: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0) if narrow else (0, 1))
     table.add_column("critic", overflow="fold")
     for name in ("pairs", *COLUMNS.values()):
-        table.add_column(name, justify="right", no_wrap=name != "accuracy")
+        table.add_column(name.replace(" ", "\n") if narrow else name, justify="right", no_wrap=True)
     for entry in report["critics"]:
-        table.add_row(Text(_plain(entry["critic"]), style="bold"), *_cells(entry))
+        table.add_row(Text(_plain(entry["critic"]), style="bold"), *_cells(entry, narrow=narrow))
     table.add_row("baselines", style="dim")
     for entry in report["baselines"]:
-        table.add_row(Text(f"  {entry['critic']}"), *_cells(entry), style="dim")
+        table.add_row(Text(f"  {entry['critic']}"), *_cells(entry, narrow=narrow), style="dim")
     gold = next((entry["gold_longer_rate"] for entry in report["critics"]), None)
     if gold is not None:
         cells = ["" if column != "longer_chosen_rate" else figure(gold, column) for column in COLUMNS]
@@ -44,12 +46,14 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _cells(entry: Report) -> Iterator[str]:
+def _cells(entry: Report, *, narrow: bool) -> Iterator[str]:
     yield str(entry["n"])
     for column in COLUMNS:
         text = figure(entry[column], column)
         between: Sequence[float] | None = entry[f"{column}_ci"]
-        if between is not None and column in {"accuracy", "kappa"}:
+        if between is not None and column == "accuracy" and narrow:
+            text += f" ±{50 * (between[1] - between[0]):.1f}"
+        elif between is not None and column in {"accuracy", "kappa"} and not narrow:
             low, high = (f"{each:.2f}" if column == "kappa" else f"{100 * each:.1f}" for each in between)
             text += f" ({low} to {high})"
         yield text

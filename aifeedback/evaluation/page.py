@@ -8,15 +8,15 @@ from typing import Any
 from aifeedback.ending import Check
 from aifeedback.markdown import bullets, code, table
 from aifeedback.markdown import page as joined
-from aifeedback.markdown_summary import interval, missed, title
+from aifeedback.markdown_summary import gates_table, interval, missed, title
 
 Report = Mapping[str, Any]
 
 COLUMNS = {
     "accuracy": "accuracy",
     "accuracy_decided": "decided",
-    "accuracy_both": "both orders",
-    "consistency": "consistent",
+    "accuracy_both": "both right",
+    "consistency": "orders agree",
     "first_shown_rate": "first shown",
     "longer_chosen_rate": "longer",
     "kappa": "kappa",
@@ -30,6 +30,7 @@ def page(report: Report, checked: Sequence[Check]) -> str:
         missed(checked),
         table(("critic", "pairs", "95% interval", *COLUMNS.values()), _rows(report), numbers=len(COLUMNS) + 2),
         _people(report["humans"]),
+        gates_table([{**gate, "name": f"{code(gate['critic'])} {gate['name']}"} for gate in report["gates"]]),
         bullets(code(text, 1000) for text in report["findings"]),
     )
 
