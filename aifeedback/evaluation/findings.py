@@ -11,6 +11,8 @@ from aifeedback.evaluation.comparing import Comparison
 Record = Mapping[str, Any]
 _SURE = 0.05
 _FEW = 100
+_VAGUE = 0.1
+"""An interval wider than this doesn't show that two shares are alike."""
 
 
 def findings(critics: Sequence[Record], between: Sequence[Comparison], against: Sequence[Comparison]) -> list[str]:
@@ -61,6 +63,9 @@ def _beside_people(critic: Record) -> str:
         return f"agrees less with people than people with each other: {rates} less ({_points(low, high)})."
     if low > 0:
         return f"agrees more with people than people with each other: {rates} more ({_points(low, high)})."
+    if high - low > _VAGUE:
+        rates = f"the pairs are too few to tell, {rates}"
+        return f"may be as close to people as people are to each other: {rates} {'less' if gap < 0 else 'more'} ({_points(low, high)})."
     return f"is as close to people as people are to each other: {rates} {'less' if gap < 0 else 'more'} ({_points(low, high)})."
 
 
