@@ -145,6 +145,7 @@ def test_recorded_judges_side_by_side_give_llmbars_figures_in_each_order(
     assert again.code == 3
     assert not again.out
     assert "nothing was written to stdout" in again.err
+    assert "0 requests sent (0 retried), 200 from the store" in again.err
 
 
 def test_the_builtin_critic_asked_is_the_builtin_baseline_and_the_same_as_its_labels(
