@@ -14,7 +14,12 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 
 
-def wilson(hits: float, n: int) -> Interval | None:
+@lru_cache(maxsize=8)
+def _z(level: float) -> float:
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def wilson(hits: float, n: int, level: float = LEVEL) -> Interval | None:
     """Wilson's score interval for a rate over independent pairs (Wilson 1927); None for n = 0."""
     return _wilson(hits / n, n, level) if n else None
 

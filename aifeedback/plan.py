@@ -14,6 +14,7 @@ from aifeedback.keys import Keys
 from aifeedback.lanes import CriticSettings, asked_of, check, most_for, name_of, price_of
 from aifeedback.prices import FREE, in_dollars, usd
 from aifeedback.records import Invalid, Pair, Question, Status, Usage
+from aifeedback.replies import open_store
 from aifeedback.rows import Shaper, identical
 from aifeedback.store import Store
 from aifeedback.templates import Template

@@ -51,7 +51,8 @@ def test_every_import_of_the_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = names_of(project["dependencies"])
     training = names_of(project["optional-dependencies"]["train"])
-    extras = {name for extra in ("panel", "evaluate") for name in names_of(project["optional-dependencies"][extra])}
+    optional = project["optional-dependencies"]
+    extras = {name for extra in ("panel", "evaluate", "export", "report") for name in names_of(optional[extra])}
     found: set[str] = set()
     trained: set[str] = set()
     for path in (ROOT / "aifeedback").rglob("*.py"):

@@ -15,7 +15,7 @@ import typer
 
 from aifeedback import __version__
 from aifeedback.cli import config as config_file
-from aifeedback.cli import doctor, evaluate, label, prompts, store, train
+from aifeedback.cli import doctor, evaluate, export, label, prompts, report, store, train
 from aifeedback.cli.screen import Screen
 from aifeedback.errors import AifeedbackError
 from aifeedback.reading_ahead import THREAD_NAME
