@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from importlib.util import module_from_spec, spec_from_file_location
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from sklearn.metrics import brier_score_loss, cohen_kappa_score, f1_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 from statsmodels.stats.multitest import multipletests
 
 from aifeedback.errors import SettingsError
-from aifeedback.evaluation.calibration import calibration
 from aifeedback.evaluation.comparing import compare, with_holm
-from aifeedback.evaluation.figures import MILLION, Credit
+from aifeedback.evaluation.figures import Credit
 from aifeedback.evaluation.humans import agreement_with_votes, humans
 from aifeedback.evaluation.planning import accuracy_width, difference_width, kappa_width, needed, plan, plan_text
 from aifeedback.evaluation.resampling import bootstrap, bootstrap_mean
@@ -53,42 +50,6 @@ def test_kappa_and_macro_f1_are_scikit_learns(said: list[tuple[str, str]]):
         assert math.isnan(found)
     theirs = f1_score(gold, guess, labels=CLASSES, average="macro", zero_division=0)
     assert macro_f1(3, 4)(table(said))[0] == pytest.approx(theirs)
-
-
-@quick
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, MILLION)), min_size=1, max_size=60))
-def test_the_brier_score_is_scikit_learns_and_the_bins_add_up(said: list[tuple[bool, int]]):
-    found: Any = calibration(Counter(p if a else MILLION - p for a, p in said))
-    theirs = brier_score_loss([a for a, _ in said], [p / MILLION for _, p in said], pos_label=True)
-    assert found["brier"] == pytest.approx(theirs, abs=1e-6)
-    low, high = found["brier_ci"]
-    assert low - 1e-6 <= found["brier"] <= high + 1e-6
-    assert sum(each["n"] for each in found["bins"]) == found["n"] == len(said)
-    # By hand: what each bin's preference and its share of right ones are apart, weighted by its pairs.
-    by_hand = 0.0
-    for each in found["bins"]:
-        inside = [
-            (max(p, MILLION - p), 0.5 if 2 * p == MILLION else float((2 * p > MILLION) == a))
-            for a, p in said
-            if each["from"] * MILLION - 0.5 <= max(p, MILLION - p) < each["to"] * MILLION - 0.5
-            or (each["to"] == 1.0 and max(p, MILLION - p) == MILLION)
-        ]
-        assert len(inside) == each["n"]
-        by_hand += abs(sum(p / MILLION - right for p, right in inside)) / len(said)
-    assert found["ece"] == pytest.approx(by_hand, abs=2e-6)
-
-
-def test_calibration_has_a_gap_where_a_critic_is_too_sure():
-    """By hand: ten pairs at 0.9, of which six are right, and two at exactly 0.5."""
-    found: Any = calibration(Counter({900_000: 6, 100_000: 4, 500_000: 2}))
-    assert found["brier"] == pytest.approx((6 * 0.01 + 4 * 0.81 + 2 * 0.25) / 12, abs=1e-6)
-    assert found["ece"] == pytest.approx(10 / 12 * 0.3, abs=1e-6)
-    assert [(each["from"], each["n"], each["right"]) for each in found["bins"] if each["n"]] == [
-        (0.5, 2, 0.5),
-        (0.9, 10, 0.6),
-    ]
-    assert [one["to"] == other["from"] for one, other in pairwise(found["bins"])] == [True] * 9
-    assert calibration(Counter()) is None
 
 
 @quick

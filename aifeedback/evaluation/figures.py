@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aifeedback.calibration import Calibration
 from aifeedback.measures import ClusteredRate, Interval, wilson
 from aifeedback.records import PA, Label, Order, Pair, Status, Winner
 from aifeedback.summary import Tally
@@ -65,6 +66,7 @@ class Figures:
     right_in_both: Credit = field(default_factory=Credit)
     verdicts: ClusteredRate = field(default_factory=ClusteredRate)
     probabilities: Counter[int] = field(default_factory=Counter[int])
+    calibration: Calibration = field(default_factory=Calibration)
     soft: bool = False
     heard: Counter[tuple[Votes, Said]] = field(default_factory=Counter[tuple[Votes, Said]])
 
@@ -95,6 +97,7 @@ class Figures:
         if label.p_a is not None:
             p_gold = round(label.p_a * MILLION)
             self.probabilities[p_gold if gold == "a" else MILLION - p_gold] += 1
+            self.calibration.add(label.p_a, gold_is_a=gold == "a")
             self.soft = self.soft or any(verdict.soft for verdict in label.deciding)
         return earned
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aifeedback.evaluation.calibration import calibration
-from aifeedback.evaluation.figures import Figures, Said
+from aifeedback.evaluation.figures import MILLION, Figures, Said
 from aifeedback.evaluation.humans import agreement_with_votes
-from aifeedback.evaluation.resampling import Statistic, bootstrap
+from aifeedback.evaluation.resampling import Statistic, bootstrap, bootstrap_mean
 from aifeedback.evaluation.statistics import kappa, macro_f1
 from aifeedback.measures import wilson
 from aifeedback.records import Order, Winner
@@ -48,7 +47,7 @@ def record(figures: Figures, *, seed: int = 0) -> dict[str, object]:
         "kappa": chance_corrected["kappa"],
         "kappa_ci": chance_corrected["kappa_ci"],
         "three_way": _three_way(figures, seed),
-        "calibration": calibration(figures.probabilities, seed=seed) if figures.soft else None,
+        "calibration": _calibration(figures, seed),
         **agreement_with_votes(figures.heard, seed=seed),
     }
 
@@ -63,6 +62,31 @@ def _three_way(figures: Figures, seed: int) -> dict[str, object] | None:
     for name, statistic in (("kappa", kappa(3, 4)), ("macro_f1", macro_f1(3, 4))):
         found[name], found[f"{name}_ci"] = _table(table, _CLASSES, _KINDS, statistic, seed)
     return found
+
+
+def _calibration(figures: Figures, seed: int) -> dict[str, object] | None:
+    """P(a) against gold; None where every verdict is hard."""
+    found = figures.calibration
+    if not figures.soft or found.brier is None or found.ece is None:
+        return None
+    errors = sorted(((MILLION - p) ** 2 / MILLION**2, count) for p, count in figures.probabilities.items())
+    return {
+        "n": found.n,
+        "brier": round(found.brier, 6),
+        "brier_ci": bootstrap_mean([error for error, _ in errors], [count for _, count in errors], seed=seed),
+        "ece": round(found.ece, 6),
+        "bins": [
+            {
+                "from": each.low,
+                "to": each.high,
+                "n": each.n,
+                "p_a": None if each.mean is None else round(each.mean, 6),
+                "gold_a": None if each.rate is None else round(each.rate, 6),
+                "gold_a_ci": each.interval,
+            }
+            for each in found.bins
+        ],
+    }
 
 
 def _table(

@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aifeedback.calibration import Calibration
 from aifeedback.panel import ByItself
-from aifeedback.records import Invalid, Label, Order, Verdict
+from aifeedback.records import Invalid, Label, Order, Status, Verdict
 from aifeedback.report.kin import Kin
 from aifeedback.report.lengths import Lengths
-from aifeedback.report.sureness import Calibration, Sureness
+from aifeedback.report.sureness import Sureness, is_soft
 from aifeedback.report.wording import short
 from aifeedback.summary import Tally
 
 _NAMES_KEPT = 1_000
 _CRITICS_KEPT = 50
+_NOT_ASKED = frozenset({Status.UNASKED, Status.INVALID})
 
 
 @dataclass(slots=True)
@@ -80,8 +82,14 @@ class Account:
         self.lengths = Lengths()
         self.kin = Kin()
         self.sureness = Sureness()
-        self.calibration = Calibration()
+        self._calibration = Calibration()
+        self._soft = False
         self.critics: dict[str, ByItself] = {}
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """P(a) against gold, over all pairs that have both; None where every verdict is hard."""
+        return self._calibration if self._soft else None
 
     def add(self, label: Label | Invalid, feedback: Mapping[str, object]) -> None:
         """Fold one pair in; `feedback` as it stands in its line."""
@@ -94,7 +102,9 @@ class Account:
         self.slots.add(label)
         self.lengths.add(label, flagged=feedback.get("length_flagged") is True)
         self.kin.add(label, critic)
-        self.calibration.add(label)
+        if label.p_a is not None and label.pair.gold in {"a", "b"} and label.status not in _NOT_ASKED:
+            self._calibration.add(label.p_a, gold_is_a=label.pair.gold == "a")
+            self._soft = self._soft or is_soft(label)
         if label.status is None:
             self.sureness.add(label)
         by_critic: dict[str, list[Verdict]] = {}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aifeedback.calibration import Bin, Calibration
 from aifeedback.drawing import COLOURS, INK, drawing, legend, svg_of
 from aifeedback.report.account import Account
 from aifeedback.report.lengths import NAMES
@@ -33,8 +34,8 @@ def charts(account: Account) -> dict[str, Chart]:
         found["length"] = _length(account)
     if account.sureness.n:
         found["sureness"] = _sureness(account)
-    if account.calibration.n:
-        found["calibration"] = _calibration(account)
+    if account.calibration is not None:
+        found["calibration"] = _calibration(account.calibration)
     return found
 
 
@@ -88,20 +89,18 @@ def _sureness(account: Account) -> Chart:
         return Chart(title, about, svg_of(canvas, "sureness", title, f"{about} {told}."))
 
 
-def _calibration(account: Account) -> Chart:
+def _calibration(found: Calibration) -> Chart:
     title = "Is it right as often as it says?"
     about = "Share of pairs where people chose A, by what the critic said; on the dotted line both agree. Bars are 95% intervals."
-    found = account.calibration
     with drawing("calibration", height=3.2) as (canvas, axes):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
-        shown = [(said / share.n, share) for said, share in zip(found.said, found.bins, strict=True) if share.n]
-        _errorbars(axes, [x for x, _ in shown], [share for _, share in shown], "critic", 0)
+        shown = [(each.mean, each) for each in found.bins if each.mean is not None]
+        _errorbars(axes, [x for x, _ in shown], [each for _, each in shown], "critic", 0)
         axes.set_xlim(-0.03, 1.03)
         axes.set_xlabel("the critic's P(A is better)")
         _as_percent(axes)
         told = "; ".join(
-            f"said {percent(x)}, true {percent(share.rate)} ({between(share.interval)}) of {share.n}"
-            for x, share in shown
+            f"said {percent(x)}, true {percent(each.rate)} ({between(each.interval)}) of {each.n}" for x, each in shown
         )
         return Chart(title, about, svg_of(canvas, "calibration", title, f"{about} {told}."))
 
@@ -111,7 +110,7 @@ def _whiskers(axes: Axes, shares: Sequence[Share], name: str, colour: int, shift
     _errorbars(axes, [x for x, _ in shown], [share for _, share in shown], name, colour)
 
 
-def _errorbars(axes: Axes, at: Sequence[float], shares: Sequence[Share], name: str, colour: int) -> None:
+def _errorbars(axes: Axes, at: Sequence[float], shares: Sequence[Share | Bin], name: str, colour: int) -> None:
     rates = [share.rate or 0.0 for share in shares]
     intervals = [share.interval or (rate, rate) for share, rate in zip(shares, rates, strict=True)]
     below = [max(rate - low, 0.0) for rate, (low, _) in zip(rates, intervals, strict=True)]

@@ -144,9 +144,9 @@ def agreement(facts: Facts) -> Part:
         remarks.append(
             f"Cohen's kappa is {told['kappa']:.3f}{spread}: agreement beyond chance, where 0 is none and 1 complete."
         )
-    if calibration.n:
+    if calibration is not None:
         remarks.append(
-            f"Calibration over {count(calibration.n, 'soft pair')} with gold: Brier score {calibration.brier:.3f} (0.25 is a critic that always says 0.5), expected calibration error {calibration.ece:.3f}."
+            f"Calibration over {count(calibration.n, 'pair')} with gold: Brier score {calibration.brier:.3f} (0.25 is a critic that always says 0.5), expected calibration error {calibration.ece:.3f}."
         )
     table = Table(
         "Label against people",
@@ -161,5 +161,5 @@ def agreement(facts: Facts) -> Part:
         rates,
         [table],
         remarks,
-        ("calibration",) if calibration.n else (),
+        ("calibration",) if calibration is not None else (),
     )
