@@ -16,7 +16,7 @@ from aifeedback.store import Store
 from aifeedback.testing import Server, StartServer
 from tests.conftest import clean_environment, read_lines, some_pairs, write_lines
 
-KILLS = 20
+KILLS = 12
 COMMIT_WINDOW = 500  # replies at most between two commits
 
 
