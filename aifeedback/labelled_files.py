@@ -39,6 +39,10 @@ def lines_in(labels: str, rest: str = "") -> Iterator[tuple[Label | Invalid, Map
             label = reread(line.value)
         except InputError as error:
             raise InputError(Exception.__str__(error), file=line.file, line=line.line) from error
+        if line.file == rest and label.status is None:
+            raise InputError(
+                "a labelled pair among those without a label. Name the file of --rest.", file=line.file, line=line.line
+            )
         count += 1
         yield label, line.value if isinstance(line.value, Mapping) else {}
     if not count:

@@ -99,7 +99,7 @@ def test_the_command_reports_what_label_wrote_and_says_the_same_as_its_summary(
     assert [sum(pair.get("s", "") == status for pair in data["pairs"]) for status in ("", "tie")] == [summary["labeled"], summary["tie"]]  # fmt: skip
     text = aifeedback("report", "-", "--rest", "labels.rest.jsonl", "--summary", "summary.json", "--markdown", stdin=(tmp_path / "labels.jsonl").read_bytes())  # fmt: skip
     assert text.code == 0, text.err
-    for name, rate in (("Longer wins", "longer_chosen_rate"), ("First shown wins", "first_shown_rate"), ("Same winner in both orders", "consistency")):  # fmt: skip
+    for name, rate in (("Longer wins", "longer_chosen_rate"), ("First shown wins", "first_shown_rate"), ("Same decision in both orders", "consistency")):  # fmt: skip
         low, high = summary[f"{rate}_ci"]
         assert f"| {name} | {100 * summary[rate]:.1f}% | {100 * low:.1f}–{100 * high:.1f}% |" in text.out
         assert f"{100 * summary[rate]:.1f}%" in page
@@ -181,7 +181,7 @@ def test_without_a_rest_file_the_page_says_so_or_takes_the_runs_summary(tmp_path
     text = Path("report.md").read_text()
     assert text.startswith("## 40 labelled pairs by ")
     assert "There is no rest file, so pairs without a label are not known" in text
-    assert "Same winner in both orders" not in text
+    assert "Same decision in both orders" not in text
     counts = account_of(a_run()).tally.counts()
     (tmp_path / "summary.json").write_text(json.dumps(counts | {"labeled": 39}))
     assert not write_report(Request(labels, output="report.md", markdown=True)).notes, "of another run"

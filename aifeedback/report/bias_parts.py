@@ -22,19 +22,28 @@ def position(facts: Facts) -> Part:
     """Whether the place decides."""
     account, tally = facts.account, facts.account.tally
     flipped = Share(tally.consistent.n - tally.consistent.hits, tally.consistent.n)
-    rates = [rate_of("Decision changes with the places", flipped, "pairs asked in both orders"), *_flips(account)]
+    rates = [rate_of("Decision changes with the places", flipped, "pairs readable in both orders"), *_flips(account)]
     rates.append(first_shown(facts, "First shown wins"))
     shown = [rate for rate in rates if rate.rate is not None]
     return Part(
         "position",
         "Position",
         "Position bias",
-        "Each pair is shown twice, with the places exchanged. A critic that reads the responses names the same winner.",
+        "A critic that reads the responses decides alike, whichever of the two is shown first.",
         shown,
         [_by_critic(account)] if len(account.critics) > 1 else (),
         () if facts.rest or not shown else [NO_REST],
         empty="" if shown else "There is no verdict in this file that can be read.",
     )
+
+
+def _why_not(facts: Facts, both: int) -> str:
+    """Why the rate says nothing of the places; `""` where it does."""
+    if not both:
+        return "Asked in one order only, the place can't be told from the response."
+    if facts.account.tally.first_shown_alone.n:
+        return "Some pairs have a verdict in one order only, and there the place can't be told from the response."
+    return "" if facts.rest else "Without the pairs whose orders disagree, this is near half for every critic."
 
 
 def first_shown(facts: Facts, name: str) -> Rate:
@@ -45,8 +54,8 @@ def first_shown(facts: Facts, name: str) -> Rate:
         found.rate,
         found.interval(),
         counted(found.n, "decided verdicts"),
-        _HALF if both else None,
-        "" if both else "Asked in one order only, the place can't be told from the response.",
+        _HALF if both and facts.rest and not facts.account.tally.first_shown_alone.n else None,
+        _why_not(facts, both),
         off=facts.is_biased("position"),
     )
 

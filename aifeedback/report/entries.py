@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from aifeedback.jsontext import dumps
-from aifeedback.records import Content, Invalid, Label, text_of
+from aifeedback.records import Content, Invalid, Label, Order, Verdict, text_of
 from aifeedback.report.kinds import contest
 
 _TURNS_FIRST, _TURNS_LAST = 2, 10
+_VERDICTS = 24
 _NAME = 200
 # What could end the element, begin another or a comment, or end a line of script.
 _UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
@@ -31,6 +34,14 @@ def entry(label: Label | Invalid, kinds: tuple[str, ...], cut: Cut) -> str:
     fields = _bad_line(label, cut) if isinstance(label, Invalid) else _pair(label, cut)
     fields |= {"k": kinds, "c": contest(label), "s": "" if label.status is None else label.status.value}
     return in_script(dumps({name: value for name, value in fields.items() if value not in ("", None, (), [])}))
+
+
+def shared_out(verdicts: Sequence[Verdict], most: int) -> list[Verdict]:
+    """At most so many, from both orders alike, so that a page that can't hold all hides neither."""
+    by_order = [[verdict for verdict in verdicts if verdict.order is order] for order in Order]
+    turns = [verdict for together in zip_longest(*by_order) for verdict in together if verdict is not None]
+    kept = {id(verdict) for verdict in turns[:most]}
+    return [verdict for verdict in verdicts if id(verdict) in kept]
 
 
 def in_script(json: bytes) -> str:
@@ -58,8 +69,9 @@ def _pair(label: Label, cut: Cut) -> dict[str, object]:
         "by": label.decided_by[:_NAME],
         "v": [
             [v.critic[:_NAME], v.order.value, v.p_a, int(v.soft), _text(v.reason or v.why, cut.reason), v.sample]
-            for v in label.verdicts[:24]
+            for v in shared_out(label.verdicts, _VERDICTS)
         ],
+        "vm": max(len(label.verdicts) - _VERDICTS, 0) or None,
         "f": pair.file[:_NAME],
         "l": pair.line,
         "r": _text(label.reason, cut.reason),

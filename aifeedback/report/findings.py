@@ -13,6 +13,7 @@ from aifeedback.summary import Share
 
 _MANY_FAILURES = 0.01
 _COIN = 0.5
+_ENOUGH = 30
 _BROKEN = (Status.FAILED, Status.UNPARSED, Status.TOO_LONG, Status.REFUSED, Status.INVALID, Status.UNASKED)
 
 
@@ -36,12 +37,31 @@ def _biases(facts: Facts) -> Iterator[Finding]:
     for bias in facts.biases:
         name, _, told = bias.text.partition(": ")
         yield Finding("warning", name.capitalize(), told[:1].upper() + told[1:])
-    if not facts.biases and facts.account.tally.labeled:
-        yield Finding(
-            "good",
-            "No bias that is more than chance",
-            "Neither the place, nor the length, nor the family of the model shows one, as far as this file can tell.",
-        )
+    if facts.biases or not facts.account.tally.labeled:
+        return
+    looked = _looked_at(facts)
+    seen = [name for name, why in looked.items() if not why]
+    untold = " ".join(f"{name.capitalize()} can't be told: {why}." for name, why in looked.items() if why)
+    if seen:
+        shown = f"Looked at: {', '.join(seen)}; none shows a bias that is more than chance."
+        yield Finding("good", "No bias that is more than chance", f"{shown} {untold}".rstrip())
+    else:
+        yield Finding("note", "Whether there is a bias can't be told", untold)
+
+
+def _looked_at(facts: Facts) -> dict[str, str]:
+    """Each bias and why this file can't tell it; `""` where it can."""
+    tally = facts.account.tally
+    both = tally.first_shown.without(tally.first_shown_alone).clusters
+    few = f"fewer than {_ENOUGH} pairs to judge by"
+    return {
+        # Labels alone have both orders on one side: without the conflicts, every critic looks fair.
+        "the place": "the rest file is not here" if not facts.rest else few if both < _ENOUGH else "",
+        "the length": few if tally.longer.n < _ENOUGH else "",
+        "the model's family": f"{few} with just one response of the critic's own"
+        if tally.same_family.n < _ENOUGH
+        else "",
+    }
 
 
 def _agreement(facts: Facts) -> Iterator[Finding]:

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from aifeedback.markdown import bullets, page, table
 from aifeedback.records import Content, Label, Order, text_of
 from aifeedback.report.advice import steps
+from aifeedback.report.entries import shared_out
 from aifeedback.report.facts import Facts
 from aifeedback.report.findings import findings
 from aifeedback.report.parts import figures, funnel, funnel_note, headline, lead, parts
 from aifeedback.report.view import Part, Rate, Table
 from aifeedback.report.wording import STATUSES, between, count, percent
 
+_VERDICTS = 4
 _SPECIAL = re.compile(r"([\\`*_\[\]~#!])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "&#64;", "$": "&#36;"}
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -109,7 +111,12 @@ def _pairs(contested: Sequence[Label]) -> Iterator[str]:
             ("B", _shortened(pair.response_b)),
             *(
                 ("A first says" if v.order is Order.AB else "B first says", _said(v.p_a) + _shortened(v.reason))
-                for v in label.verdicts[:4]
+                for v in shared_out(label.verdicts, _VERDICTS)
+            ),
+            *(
+                [("", f"… and {len(label.verdicts) - _VERDICTS} more verdicts")]
+                if len(label.verdicts) > _VERDICTS
+                else []
             ),
         ]
         yield _table(Table("", ("", "Text"), rows, numbers=2))

@@ -193,13 +193,14 @@
     if (plain(pair.y)) inside.append(make("h4", {}, "System"), box(pair.y, "System"));
     inside.append(make("h4", {}, "Prompt"), ...turns(pair.p, "Prompt", ""));
     const response = (letter, text, length, model) => make("div", {},
-      make("h4", {}, `Response ${letter.toUpperCase()}`, model ? fill(make("span", { class: "name" }), model) : "", plural(length || 0, "character"),
+      make("h4", {}, `Response ${letter.toUpperCase()} `, model ? fill(make("span", { class: "name" }), model) : "", " ", plural(length || 0, "character"),
         pair.w === letter ? make("span", { class: "badge good" }, "chosen") : "", pair.g === letter ? make("span", { class: "badge blue" }, "people’s choice") : ""),
       ...turns(text, `Response ${letter.toUpperCase()}`, pair.w === letter ? " won" : ""));
     inside.append(make("div", { class: "two" }, response("a", pair.a, pair.la, pair.ma), response("b", pair.b, pair.lb, pair.mb)));
     if (plain(pair.ref)) inside.append(make("h4", {}, "Reference"), box(pair.ref, "Reference"));
     if (pair.pa !== undefined) inside.append(make("h4", {}, `P(A is better) = ${pair.pa}`), scale(pair));
     inside.append(...verdicts(pair));
+    if (pair.vm) inside.append(make("p", { class: "quiet" }, `… and ${plural(pair.vm, "more verdict")}.`));
     return inside;
   }
 

@@ -71,7 +71,7 @@ def lead(facts: Facts) -> str:
     tally = facts.account.tally
     if tally.consistent.n and facts.rest:
         said.append(
-            f"Both orders name the same winner in {percent(tally.consistent.rate)} of {count(tally.consistent.n, 'pair')}."
+            f"Both orders come to the same decision in {percent(tally.consistent.rate)} of {count(tally.consistent.n, 'pair')}."
         )
     if tally.right.n:
         said.append(
@@ -88,7 +88,7 @@ def figures(facts: Facts) -> list[Rate]:
     labelled = Share(facts.counts["labeled"], facts.counts["read"])
     found = [
         Rate("Labelled", labelled.rate if facts.complete else None, None, counted(labelled.n, "pairs read")),
-        rate_of("Same winner in both orders", tally.consistent if facts.rest else Share(), "pairs"),
+        rate_of("Same decision in both orders", tally.consistent if facts.rest else Share(), "pairs"),
         first_shown(facts, "First shown wins"),
         longer(facts, "Longer wins", "labelled pairs"),
         own_family(facts, "Own family wins", "labelled pairs"),
@@ -130,7 +130,11 @@ def agreement(facts: Facts) -> Part:
     decided = Share(aa + bb, aa + ab + ba + bb)
     rates = [
         rate_of("Right", tally.right, "pairs with gold", chance=0.5, note="A pair without a label counts as wrong."),
-        rate_of("Right where it gave a label", decided, "labelled pairs with gold", chance=0.5),
+        *(
+            [rate_of("Right where it gave a label", decided, "labelled pairs with gold", chance=0.5)]
+            if decided.n
+            else []
+        ),
         *(
             rate_of(f"Right with {order.value[0].upper()} shown first", share, "pairs asked so", chance=0.5)
             for order, share in tally.right_by_order.items()

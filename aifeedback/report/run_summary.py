@@ -24,20 +24,24 @@ def summary_of(labels: str, named: str, labeled: int) -> tuple[Mapping[str, obje
                 f"{named} counts {labelled} labelled pairs, {labels} holds {labeled}: it may be of another run."
             ]
         return summary, []
-    if labels == STDOUT:
-        return None, []
-    path = Path(labels)
-    stem = re.sub(r"(\.jsonl|\.json|\.ndjson)?(\.gz)?$", "", path.name)
-    for beside in (path.with_name(f"{stem}.summary.json"), path.with_name("summary.json")):
-        if not beside.is_file():
-            continue
+    for beside in summaries_beside(labels):
         try:
-            summary = _read(str(beside))
+            summary = _read(beside)
         except InputError:
             continue
         if summary.get("labeled") == labeled:
             return summary, [f"{beside} is taken for the run's summary, as it counts the same."]
     return None, []
+
+
+def summaries_beside(labels: str) -> list[str]:
+    """The files beside `labels` that may be the run's summary."""
+    if labels == STDOUT:
+        return []
+    path = Path(labels)
+    stem = re.sub(r"(\.jsonl|\.json|\.ndjson)?(\.gz)?$", "", path.name)
+    beside = (path.with_name(f"{stem}.summary.json"), path.with_name("summary.json"))
+    return [str(each) for each in beside if each.is_file()]
 
 
 def _read(path: str) -> Mapping[str, object]:

@@ -19,7 +19,7 @@ from aifeedback.report.facts import Facts
 from aifeedback.report.kinds import kinds_of, stratum
 from aifeedback.report.markdown import markdown
 from aifeedback.report.page import Shown, render
-from aifeedback.report.run_summary import summary_of
+from aifeedback.report.run_summary import summaries_beside, summary_of
 from aifeedback.report.sampling import Sample
 
 PAIRS_ROOM = 4_500_000
@@ -52,7 +52,9 @@ class Written:
 def write_report(request: Request) -> Written:
     """Read, count and write. Raises InputError, SettingsError and OutputError."""
     rest = request.rest or rest_of(request.labels)
-    check_distinct([request.labels, *filter(None, [rest, request.summary])], [("-o", request.output)])
+    check_distinct([request.labels], [("--rest", rest)])
+    read = [request.summary] if request.summary else summaries_beside(request.labels)
+    check_distinct([request.labels, *filter(None, [rest]), *read], [("-o", request.output)])
     if not request.markdown:
         _check_installed()
     account, sample, top = Account(), Sample(PAIRS_ROOM, seed=request.seed), MostContested()
