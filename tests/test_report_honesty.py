@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,15 @@ def test_of_many_verdicts_both_orders_are_shown() -> None:
     kept = shared_out(verdicts, 24)
     assert [sum(verdict.order is order for verdict in kept) for order in Order] == [12, 12]
     assert shared_out(verdicts, 100) == verdicts
+
+
+def test_a_reader_of_the_page_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    labels = _files(tmp_path, [{**_line(n), "prompt": "q" * 4000} for n in range(60)], [])
+    command = [sys.executable, "-m", "aifeedback", "report", labels]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(10) == b"<!doctype "
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -78,7 +76,7 @@ def export(
     common = cast("Common", ctx.obj)
     path = _path(labels)
     if check:
-        return _unless_gone(lambda: _check(path, to, common))
+        return _check(path, to, common)
     if to is None:
         raise SettingsError("no format. Name one with --to, or see what a file is with --check.")
     from aifeedback.exports.exporting import export as write
@@ -97,22 +95,10 @@ def export(
         private=private,
     )
 
-    def run() -> int:
-        done = write(settings)
-        common.screen.remark(done.as_line(to))
-        common.screen.remark(f"For the trainer:\n{done.paste}")
-        return 0
-
-    return _unless_gone(run)
-
-
-def _unless_gone(run: Callable[[], int]) -> int:
-    """What `run` returns; 0 where the reader of stdout has seen enough, of which the parser would make a failure."""
-    try:
-        return run()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    done = write(settings)
+    common.screen.remark(done.as_line(to))
+    common.screen.remark(f"For the trainer:\n{done.paste}")
+    return 0
 
 
 def _path(labels: str | None) -> str:

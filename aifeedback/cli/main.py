@@ -171,8 +171,11 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except typer.Abort:
         return 130
-    except BrokenPipeError:
-        # The reader has seen enough. What Python would flush at its end has nowhere to go.
+    except (BrokenPipeError, SystemExit) as ended:
+        # The parser makes a failure of a reader that has seen enough, and a stdout of its own that nothing is flushed to.
+        if isinstance(ended, SystemExit) and type(sys.stdout).__name__ != "PacifyFlushWrapper":
+            raise
+        # What Python would flush at its end has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - the one place where everything is met
